@@ -1,0 +1,268 @@
+//! `runners_config.yaml`, checked: the values that the program works with.
+//!
+//! `file` reads the text into these types and reports every problem of a file at once; nothing else in the program
+//! sees the file's own shape. Secrets are behind [`SecretString`] and print as nothing.
+
+pub mod file;
+
+use crate::model::{HostId, InstanceId, LabelSet, PoolName, Scope};
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where relative paths start: the file's folder.
+    pub folder: PathBuf,
+    /// Which fleet this is (`security.instance`).
+    pub instance: InstanceId,
+    /// Which manager this is (`hosts[0].name`; the machine's host name by default).
+    pub host: HostId,
+    /// The pools, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// How GitHub is reached.
+    pub github: GitHub,
+    /// How incoming events are taken.
+    pub intake: Intake,
+    /// Where events and state are kept.
+    pub store: StoreConfig,
+    /// Where the program listens.
+    pub http: Http,
+    /// The Docker engine.
+    pub docker: Docker,
+    /// Bounds over all pools.
+    pub limits: Limits,
+    /// Whether jobs of public repositories are served. GitHub's docs: self-hosted runners "should almost never be used
+    /// for public repositories", since a fork's pull request runs anybody's code on them.
+    pub allow_public_repositories: bool,
+    /// How it logs.
+    pub log: Log,
+}
+
+/// One pool: one entry under `runners:`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// `id`.
+    pub name: PoolName,
+    /// What its runners' names start with.
+    pub name_prefix: String,
+    /// Registered with every runner of the pool.
+    pub labels: LabelSet,
+    /// From `org_url`.
+    pub scope: Scope,
+    /// `org_url` as it is given to an agent that registers itself.
+    pub scope_url: String,
+    /// The runner group's name; GitHub's default group where none.
+    pub runner_group: Option<String>,
+    /// How runners get their credential.
+    pub registration: RegistrationKind,
+    /// The image.
+    pub image: String,
+    /// Whether a missing image may be pulled.
+    pub pull: bool,
+    /// Runners kept idle on top of the demand.
+    pub min_idle: u32,
+    /// At most so many runners at once.
+    pub max: u32,
+    /// Among several pools that match a job, the higher one gets it.
+    pub priority: i32,
+    /// A surplus runner lives idle for so long.
+    pub idle_timeout: Duration,
+    /// An idle runner older than this is replaced. One with a job is never ended for its age.
+    pub max_lifetime: Duration,
+    /// A queued job older than this is no demand any more; GitHub itself fails it after 24 hours.
+    pub job_max_age: Duration,
+    /// From the intent to a container that is started, image pull included.
+    pub provision_timeout: Duration,
+    /// From the container's start to a runner that GitHub lists as online.
+    pub online_timeout: Duration,
+    /// Limits of each container.
+    pub resources: Resources,
+    /// Environment for the agent and its jobs.
+    pub env: BTreeMap<String, String>,
+    /// What to run; `/home/runner/run.sh` by default (the official image has no entrypoint).
+    pub command: Vec<String>,
+    /// The user in the container; the image's own by default.
+    pub user: Option<String>,
+    /// The agent's work folder.
+    pub work_dir: String,
+    /// The network.
+    pub network: Network,
+    /// What is given away.
+    pub security: Security,
+}
+
+/// How a runner gets its credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationKind {
+    /// One API call registers it; nothing in the container could register a second one.
+    Jit,
+    /// The agent registers itself with a token of the scope.
+    Token,
+}
+
+/// Limits of a container.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Resources {
+    /// Bytes; swap is off.
+    pub memory: u64,
+    /// Processors, in whole and parts; no limit where none.
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: Option<u64>,
+}
+
+/// What a container is given beyond the least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Security {
+    /// Everything of the host. Off by default.
+    pub privileged: bool,
+    /// On by default; off makes `sudo` work, and lets a job become root inside its container.
+    pub no_new_privileges: bool,
+    /// Capabilities given back; all are dropped by default.
+    pub cap_add: Vec<String>,
+    /// Files or folders of the host inside the container (`/host:/inside[:ro]`). The Docker socket here gives a job the
+    /// whole host.
+    pub mounts: Vec<String>,
+}
+
+/// The network of a pool's containers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Network {
+    /// The fleet's own bridge, on which containers cannot reach each other. The default.
+    Isolated,
+    /// A bridge for each runner, made and removed with it.
+    Dedicated,
+    /// No network.
+    None,
+    /// A network that exists, by name (`bridge`, `host`, …).
+    Named(String),
+}
+
+/// How GitHub is reached.
+#[derive(Debug, Clone)]
+pub struct GitHub {
+    /// Who we are there.
+    pub auth: GitHubAuth,
+    /// `https://api.github.com`, `https://HOST/api/v3` or `https://api.SUBDOMAIN.ghe.com`; no slash at the end.
+    pub api_url: String,
+    /// Requests under way at once for one account.
+    pub max_concurrent: usize,
+    /// How often GitHub's list of runners is read.
+    pub poll_runners: Duration,
+}
+
+/// Who we are at GitHub.
+#[derive(Debug, Clone)]
+pub enum GitHubAuth {
+    /// A GitHub App.
+    App {
+        /// Client id (recommended by GitHub) or App id: the JWT's `iss`.
+        issuer: String,
+        /// RSA key, PEM.
+        private_key: SecretString,
+        /// The installation, if it is not to be looked up for each account.
+        installation: Option<u64>,
+    },
+    /// A personal access token.
+    Token(SecretString),
+}
+
+/// How incoming events are taken.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// `/webhook`.
+    pub path: String,
+    /// At least one; each is valid (rotation).
+    pub secrets: Vec<SecretString>,
+    /// Largest body, bytes. GitHub's own cap is 25 MB.
+    pub max_body: u64,
+    /// How long a delivery's mark is kept.
+    pub dedupe_ttl: Duration,
+}
+
+/// Where events and state are kept.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Which one.
+    pub backend: Backend,
+    /// An event handed to a manager that died is handed to another after this time.
+    pub visibility_timeout: Duration,
+    /// How long finished jobs and removed runners are kept.
+    pub retention: Duration,
+}
+
+/// Which store.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// One file.
+    Embedded {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Redis.
+    Redis(RedisConfig),
+}
+
+/// How Redis is reached.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host:port/db` or `rediss://…`; with Sentinel the address of each sentinel.
+    pub urls: Vec<SecretString>,
+    /// The name of the primary that the sentinels watch; `urls` are sentinels then.
+    pub sentinel_master: Option<String>,
+    /// What every key starts with.
+    pub prefix: String,
+}
+
+/// Where the program listens.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Intake, `/healthz`, `/readyz`.
+    pub listen: SocketAddr,
+    /// The socket for the verbs beside `serve`.
+    pub admin_socket: PathBuf,
+}
+
+/// The Docker engine.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    /// `unix:///var/run/docker.sock`, `tcp://…`; `DOCKER_HOST` or the local socket where none.
+    pub url: Option<String>,
+    /// At most so many of our runners on this engine.
+    pub max_runners: u32,
+    /// Memory that is left to the host, bytes.
+    pub reserve_memory: u64,
+    /// Creates and starts under way at once; 2 × processors where none (measured: beyond that only latency grows).
+    pub concurrent_starts: Option<usize>,
+}
+
+/// Bounds over all pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Runners of the whole fleet at once.
+    pub max_runners: u32,
+    /// Below so many free bytes no runner is made.
+    pub disk_free_min: u64,
+}
+
+/// How it logs.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as `tracing` knows it.
+    pub level: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+impl Config {
+    /// The pool of that name.
+    pub fn pool(&self, name: &PoolName) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == *name)
+    }
+}

@@ -1,0 +1,1 @@
+//! GitHub's API, as far as we need it: a client with a base URL.

@@ -1,0 +1,3 @@
+//! The `runnerfleet` program.
+
+fn main() {}

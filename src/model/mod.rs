@@ -1,0 +1,25 @@
+//! The nouns: jobs, runners, events, labels, ids. Pure data and pure steps between them.
+//!
+//! Nothing here waits, reads a clock, rolls dice or speaks to anybody. Every other module speaks in these words.
+
+mod container;
+mod event;
+mod ids;
+mod job;
+mod labels;
+mod observed;
+mod registration;
+mod runner;
+mod scope;
+mod time;
+
+pub use container::{Container, ContainerStatus, Evidence};
+pub use event::{DeliveryId, JobAction, JobEvent, JobFacts};
+pub use ids::{ContainerId, HostId, InstanceId, JobId, JobKey, PoolName, RegistrationId, RepoName, RunnerName};
+pub use job::{Applied, Job, JobState};
+pub use labels::LabelSet;
+pub use observed::Observed;
+pub use registration::{Registration, RegistrationStatus};
+pub use runner::{Change, IllegalChange, RegistrationHold, Runner, RunnerState, Standing, StateName};
+pub use scope::{Scope, ScopeError};
+pub use time::{after, age};

@@ -1,0 +1,273 @@
+//! A runner's life: six states, and the only changes between them.
+//!
+//! ```text
+//! created -> started <-> running        back to started: persistent only
+//!               |  ^        |
+//!               v  |        v
+//!              stopped <----+           stopped -> started: persistent only
+//! created, started, running, stopped -> error -> removed
+//! created, stopped                   -> removed
+//! ```
+
+use super::container::Evidence;
+use super::ids::{ContainerId, HostId, JobKey, PoolName, RegistrationId, RunnerName};
+use super::scope::Scope;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One runner: the row that the store keeps. It is written before anything is done for it (the intent), and stays
+/// for a while after it is removed (the trace).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runner {
+    /// Registered under this name; the container's name as well.
+    pub name: RunnerName,
+    /// The pool that it belongs to.
+    pub pool: PoolName,
+    /// Where it registers.
+    pub scope: Scope,
+    /// The manager that made it and looks after it.
+    pub owner: HostId,
+    /// Which state, since when, why.
+    pub state: RunnerState,
+    /// The registration that is held with GitHub.
+    #[serde(default)]
+    pub registration: RegistrationHold,
+    /// Its container, once there is one.
+    #[serde(default)]
+    pub container: Option<ContainerId>,
+    /// The queued job for whose demand it was made. GitHub may give it another.
+    #[serde(default)]
+    pub created_for: Option<JobKey>,
+    /// The job that it runs or ran, as `in_progress` told.
+    #[serde(default)]
+    pub job: Option<JobKey>,
+    /// The image it is made from.
+    pub image: String,
+    /// When the row was written.
+    pub created_at: Timestamp,
+    /// What it left when it ended badly.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    /// When a take-down that could not be finished (GitHub refused or was away) is tried again.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
+    /// All changes, oldest first. Bounded by the machine itself: an ephemeral runner has at most six.
+    #[serde(default)]
+    pub history: Vec<Change>,
+}
+
+/// What is known of the registration with GitHub.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "registration", content = "id")]
+pub enum RegistrationHold {
+    /// Perhaps there, perhaps not: asked for and not answered, or made by the agent itself (`registration: token`).
+    /// A take-down looks it up by name.
+    #[default]
+    Unknown,
+    /// There, under this id.
+    Held(RegistrationId),
+    /// Known to be gone.
+    Gone,
+}
+
+/// Which of the six states, with the moment and the cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunnerState {
+    /// The state.
+    pub name: StateName,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in a person's words.
+    pub cause: String,
+}
+
+/// The six states that a user sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateName {
+    /// The row is there, then the container; not started.
+    Created,
+    /// The agent is up, or on its way up, and waits for a job.
+    Started,
+    /// It runs a job.
+    Running,
+    /// The container ended, or was stopped.
+    Stopped,
+    /// Container and registration are gone. The row stays as a trace until it ages out.
+    Removed,
+    /// An operation failed; the cause says which.
+    Error,
+}
+
+/// One change of state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// To which state.
+    pub to: StateName,
+    /// Why.
+    pub cause: String,
+}
+
+/// How a runner counts against its pool's bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// On its way or idle: it will take a job.
+    Supply,
+    /// It has a job, or is being taken down: it holds a place and takes no further job.
+    Occupied,
+    /// Removed.
+    Gone,
+}
+
+/// A change that the machine does not have.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("runner `{name}` cannot go from {from} to {to}")]
+pub struct IllegalChange {
+    /// Which runner.
+    pub name: RunnerName,
+    /// From where.
+    pub from: StateName,
+    /// To where.
+    pub to: StateName,
+}
+
+impl StateName {
+    /// Whether an ephemeral runner may go from here to `to`.
+    pub fn may_become(self, to: Self) -> bool {
+        use StateName::{Created, Error, Removed, Running, Started, Stopped};
+        matches!(
+            (self, to),
+            (Created, Started | Removed | Error)
+                // GitHub's list can tell of a job before we saw the agent come up.
+                | (Created, Running)
+                | (Started, Running | Stopped | Error)
+                | (Running, Stopped | Error)
+                | (Stopped, Removed | Error)
+                | (Error, Removed)
+        )
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Started => "started",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Removed => "removed",
+            Self::Error => "error",
+        })
+    }
+}
+
+impl Runner {
+    /// A row for a runner that is about to be made.
+    pub fn intended(
+        name: RunnerName,
+        pool: PoolName,
+        scope: Scope,
+        owner: HostId,
+        image: String,
+        created_for: Option<JobKey>,
+        now: Timestamp,
+        cause: impl Into<String>,
+    ) -> Self {
+        let cause = cause.into();
+        Self {
+            name,
+            pool,
+            scope,
+            owner,
+            state: RunnerState { name: StateName::Created, since: now, cause: cause.clone() },
+            registration: RegistrationHold::Unknown,
+            container: None,
+            created_for,
+            job: None,
+            image,
+            created_at: now,
+            evidence: None,
+            retry_at: None,
+            history: vec![Change { at: now, to: StateName::Created, cause }],
+        }
+    }
+
+    /// The same runner in another state, if the machine has that change.
+    ///
+    /// # Errors
+    /// [`IllegalChange`] where it has not; the runner stays as it was.
+    pub fn become_state(&self, to: StateName, cause: impl Into<String>, now: Timestamp) -> Result<Self, IllegalChange> {
+        if !self.state.name.may_become(to) {
+            return Err(IllegalChange { name: self.name.clone(), from: self.state.name, to });
+        }
+        let cause = cause.into();
+        let mut next = self.clone();
+        next.state = RunnerState { name: to, since: now, cause: cause.clone() };
+        next.history.push(Change { at: now, to, cause });
+        Ok(next)
+    }
+
+    /// How it counts.
+    pub fn standing(&self) -> Standing {
+        match self.state.name {
+            StateName::Created | StateName::Started => Standing::Supply,
+            StateName::Running | StateName::Stopped | StateName::Error => Standing::Occupied,
+            StateName::Removed => Standing::Gone,
+        }
+    }
+
+    /// Whether container or registration may still be there.
+    pub fn is_live(&self) -> bool {
+        self.state.name != StateName::Removed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [StateName; 6] = [
+        StateName::Created,
+        StateName::Started,
+        StateName::Running,
+        StateName::Stopped,
+        StateName::Removed,
+        StateName::Error,
+    ];
+
+    #[test]
+    fn nothing_follows_removed_and_everything_reaches_it() {
+        assert!(ALL.iter().all(|to| !StateName::Removed.may_become(*to)));
+        for from in ALL.into_iter().filter(|state| *state != StateName::Removed) {
+            let mut reached = vec![from];
+            let mut next = 0;
+            while next < reached.len() {
+                let more: Vec<_> =
+                    ALL.into_iter().filter(|to| reached[next].may_become(*to) && !reached.contains(to)).collect();
+                reached.extend(more);
+                next += 1;
+            }
+            assert!(reached.contains(&StateName::Removed), "{from} never ends");
+        }
+    }
+
+    #[test]
+    fn a_refused_change_names_the_runner_and_both_states() {
+        let runner = Runner::intended(
+            RunnerName::new("linux-7"),
+            PoolName::new("linux"),
+            Scope::Organization("acme".into()),
+            HostId::new("h"),
+            "img".into(),
+            None,
+            Timestamp::UNIX_EPOCH,
+            "job 7 is queued",
+        );
+        let refused = runner.become_state(StateName::Stopped, "x", Timestamp::UNIX_EPOCH).unwrap_err();
+        assert_eq!(refused.to_string(), "runner `linux-7` cannot go from created to stopped");
+    }
+}

@@ -1,0 +1,1 @@
+//! queue: embedded (see mod.rs for the contract).

@@ -1,0 +1,1 @@
+//! queue: redis (see mod.rs for the contract).

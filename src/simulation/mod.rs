@@ -1,0 +1,1 @@
+//! The simulated GitHub and the stand-in agent: what `demo` and the tests run against.

@@ -1,0 +1,1 @@
+//! store: embedded (see mod.rs for the contract).

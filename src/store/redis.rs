@@ -1,0 +1,1 @@
+//! store: redis (see mod.rs for the contract).

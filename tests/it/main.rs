@@ -1,0 +1,15 @@
+//! One binary for all tests that go through the front door.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs, unreachable_pub)]
+
+/// The configuration file: every problem told at once, with its place.
+mod config;
+/// The contract of queue and store, held against each implementation.
+mod contract;
+/// The GitHub client against the simulated GitHub and GitHub's OpenAPI description.
+mod github;
+/// The Docker provider on a real engine.
+mod provider;
+/// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
+mod simulation;
+/// What several of them need.
+mod support;

@@ -1,0 +1,5 @@
+//! What several tests need. Each file owns one real part and cleans up after it, also when the test fails.
+
+pub mod docker;
+pub mod openapi;
+pub mod redis;
