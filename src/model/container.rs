@@ -77,3 +77,14 @@ impl fmt::Display for Evidence {
         Ok(())
     }
 }
+
+/// What the engine's host has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capacity {
+    /// Processors.
+    pub cpus: u32,
+    /// Memory, bytes.
+    pub memory: u64,
+    /// Bytes free where the engine keeps its data; none where that can't be seen from here.
+    pub disk_free: Option<u64>,
+}

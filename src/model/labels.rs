@@ -21,6 +21,11 @@ impl LabelSet {
         wanted.0.difference(&self.0).cloned().collect()
     }
 
+    /// Whether this label is there, in whatever case it is written.
+    pub fn has(&self, label: &str) -> bool {
+        self.0.contains(&label.to_lowercase())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

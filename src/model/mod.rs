@@ -13,7 +13,7 @@ mod runner;
 mod scope;
 mod time;
 
-pub use container::{Container, ContainerStatus, Evidence};
+pub use container::{Capacity, Container, ContainerStatus, Evidence};
 pub use event::{DeliveryId, JobAction, JobEvent, JobFacts};
 pub use ids::{ContainerId, HostId, InstanceId, JobId, JobKey, PoolName, RegistrationId, RepoName, RunnerName};
 pub use job::{Applied, Job, JobState};

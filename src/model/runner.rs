@@ -49,9 +49,10 @@ pub struct Runner {
     /// What it left when it ended badly.
     #[serde(default)]
     pub evidence: Option<Evidence>,
-    /// When a take-down that could not be finished (GitHub refused or was away) is tried again.
+    /// Whether a failure was not the pool's: GitHub or the engine was away, a limit was reached, a person stopped it.
+    /// Such a runner says nothing about whether the pool's next one will do.
     #[serde(default)]
-    pub retry_at: Option<Timestamp>,
+    pub blameless: bool,
     /// All changes, oldest first. Bounded by the machine itself: an ephemeral runner has at most six.
     #[serde(default)]
     pub history: Vec<Change>,
@@ -191,7 +192,7 @@ impl Runner {
             image,
             created_at: now,
             evidence: None,
-            retry_at: None,
+            blameless: false,
             history: vec![Change { at: now, to: StateName::Created, cause }],
         }
     }

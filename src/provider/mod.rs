@@ -6,6 +6,7 @@
 pub mod docker;
 
 use crate::config::{Network, Resources, Security};
+pub use crate::model::Capacity;
 use crate::model::{Container, ContainerId, Evidence, HostId, JobKey, PoolName, RegistrationId, RunnerName, Scope};
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -69,17 +70,6 @@ pub enum StartCommand {
         /// `_work`.
         work_dir: String,
     },
-}
-
-/// What the engine can still carry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Capacity {
-    /// Processors.
-    pub cpus: u32,
-    /// Memory, bytes.
-    pub memory: u64,
-    /// Bytes free where the engine keeps its data; none where that can't be seen from here.
-    pub disk_free: Option<u64>,
 }
 
 /// News from the engine.

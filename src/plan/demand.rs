@@ -1,0 +1,110 @@
+//! Which job asks for which pool, and which jobs are demand at all.
+
+use super::{Action, Draft, Why};
+use crate::config::{Config, Pool};
+use crate::model::{Job, JobFacts, JobKey, JobState, PoolName, after, age};
+use jiff::Timestamp;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+/// How long after a runner's end GitHub is asked about a job that is still `in_progress`: its `completed` is late or
+/// lost. Shorter would ask for jobs whose event is on its way.
+const ASK_AFTER: Duration = Duration::from_secs(60);
+
+/// How long until the same job is asked for again.
+const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// Where a job belongs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Match<'a> {
+    /// To this pool.
+    Pool(&'a Pool),
+    /// To none of ours.
+    None {
+        /// The pool of its account that lacks the fewest of its labels, with those labels.
+        nearest: Option<(&'a PoolName, Vec<String>)>,
+    },
+    /// Its repository is public, and the configuration does not allow that.
+    Public,
+}
+
+/// The pool of a job: each of its labels is a label of the pool, and the pool's runners see its repository. Of several
+/// the higher `priority`, then the fewest labels to spare, then the order in the file.
+pub fn match_pool<'a>(job: &JobFacts, config: &'a Config) -> Match<'a> {
+    let in_scope = || config.pools.iter().filter(|pool| pool.scope.serves(job.repository.as_str()));
+    let best = in_scope()
+        .enumerate()
+        .filter(|(_, pool)| !job.labels.is_empty() && pool.labels.covers(&job.labels))
+        .min_by_key(|(place, pool)| (Reverse(pool.priority), pool.labels.len(), *place));
+    match best {
+        Some(_) if job.private == Some(false) && !config.allow_public_repositories => Match::Public,
+        Some((_, pool)) => Match::Pool(pool),
+        None => Match::None {
+            nearest: in_scope()
+                .map(|pool| (&pool.name, pool.labels.missing(&job.labels)))
+                .min_by_key(|(_, missing)| missing.len()),
+        },
+    }
+}
+
+/// The order in which jobs are served: when they were queued, then their ids.
+pub(super) fn place_in_line(job: &Job) -> (Timestamp, JobKey) {
+    (job.queued_at.unwrap_or(job.since), job.key())
+}
+
+/// Sorts queued jobs into the lines of their pools; what has been queued for longer than GitHub keeps a job leaves.
+pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
+    let (world, config) = (draft.world, draft.config);
+    for job in world.jobs.values() {
+        if job.is_over() {
+            continue;
+        }
+        let matched = match_pool(&job.facts, config);
+        let pool = if let Match::Pool(pool) = matched { Some(pool) } else { None };
+        if job.pool.as_ref() != pool.map(|pool| &pool.name) {
+            draft.act(Action::Assign { job: job.key(), pool: pool.map(|pool| pool.name.clone()) });
+        }
+        if !job.is_queued() {
+            continue;
+        }
+        let queued_at = place_in_line(job).0;
+        let max_age = pool.map_or(Duration::from_secs(24 * 3600), |pool| pool.job_max_age);
+        if age(world.now, queued_at) >= max_age {
+            draft.act(Action::Expire { job: job.key() });
+            continue;
+        }
+        draft.look_at(after(queued_at, max_age));
+        match matched {
+            Match::Pool(pool) => draft.queued.entry(&pool.name).or_default().push(job),
+            Match::None { nearest } => {
+                let nearest = nearest.map(|(pool, missing)| (pool.clone(), missing));
+                draft.wait(job, Why::NoPool { nearest });
+            }
+            Match::Public => draft.wait(job, Why::PublicRepository),
+        }
+    }
+    for line in draft.queued.values_mut() {
+        line.sort_by_key(|job| place_in_line(job));
+    }
+}
+
+/// Jobs that run on a runner of ours which is gone: their `completed` may be lost, so GitHub is asked.
+pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
+    let world = draft.world;
+    for job in world.jobs.values() {
+        let JobState::InProgress { runner: Some(name) } = &job.state else { continue };
+        let Some(runner) = world.runners.get(name) else { continue };
+        if runner.is_live() {
+            continue;
+        }
+        let due = match world.asked.get(&job.key()) {
+            Some(asked) => after(*asked, ASK_AGAIN),
+            None => after(runner.state.since.max(job.since), ASK_AFTER),
+        };
+        if due <= world.now {
+            draft.act(Action::AskJob { job: job.key() });
+        } else {
+            draft.look_at(due);
+        }
+    }
+}

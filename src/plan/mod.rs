@@ -1,0 +1,313 @@
+//! The decision: everything that is known now -> what to do, and for each job that waits, why.
+//!
+//! `plan` is pure: no clock, no I/O, no randomness, no failure. The same input gives the same output, and planning
+//! again after the actions took effect gives nothing. A part of the world that could not be looked at is `Unknown`, never
+//! empty, and nothing destructive follows from it. The reconciler feeds it and carries out what it says.
+
+mod backoff;
+mod demand;
+mod launch;
+pub mod naming;
+mod recovery;
+mod surplus;
+mod upkeep;
+mod why;
+
+pub use demand::{Match, match_pool};
+pub use why::Why;
+
+use crate::config::Config;
+use crate::model::{
+    Capacity, Container, ContainerId, HostId, Job, JobKey, Observed, PoolName, Registration, RegistrationId, Runner,
+    RunnerName, Scope, StateName,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// All that is known, as of one moment.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The moment.
+    pub now: Timestamp,
+    /// The manager that plans.
+    pub host: HostId,
+    /// From the store.
+    pub jobs: BTreeMap<JobKey, Arc<Job>>,
+    /// From the store; removed ones are there until they age out.
+    pub runners: BTreeMap<RunnerName, Arc<Runner>>,
+    /// From the store: until when each manager is known to live.
+    pub leases: BTreeMap<HostId, Timestamp>,
+    /// From this host's engine.
+    pub containers: Observed<BTreeMap<ContainerId, Container>>,
+    /// From GitHub, scope by scope.
+    pub registrations: BTreeMap<Scope, Observed<Listing>>,
+    /// From this host's engine; bounds by memory and disk.
+    pub capacity: Observed<Capacity>,
+    /// Scopes for which GitHub wants no further call before a moment (limits), or did not answer.
+    pub github_blocked: BTreeMap<Scope, Blocked>,
+    /// Runners that an action of this process is busy with. They are left alone until it ends.
+    pub in_flight: BTreeSet<RunnerName>,
+    /// Runners with which an action could not be finished (refused, or somebody was away): left alone until then, or
+    /// until there is news of them.
+    pub held: BTreeMap<RunnerName, Timestamp>,
+    /// When GitHub was last asked about a job.
+    pub asked: BTreeMap<JobKey, Timestamp>,
+}
+
+/// GitHub's list of one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// When it was asked for. What began later cannot be in it.
+    pub at: Timestamp,
+    /// By name.
+    pub runners: BTreeMap<RunnerName, Listed>,
+}
+
+/// One entry of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// As GitHub tells it.
+    pub registration: Registration,
+    /// Since which list it has been offline without a break.
+    pub offline_since: Option<Timestamp>,
+}
+
+/// Why and until when GitHub is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// Until then.
+    pub until: Timestamp,
+    /// In a person's words.
+    pub why: String,
+}
+
+/// What to do, and why not more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// In the order in which they are begun.
+    pub actions: Vec<Action>,
+    /// Every queued job, oldest first, with the reason why it does not run yet.
+    pub waiting: Vec<Waiting>,
+    /// The next moment at which time alone would change the plan.
+    pub look_again: Option<Timestamp>,
+}
+
+/// A queued job and its reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// Which job.
+    pub job: JobKey,
+    /// Why.
+    pub why: Why,
+}
+
+/// One thing to do. Each may be repeated or cut off; the next plan goes on from what is then seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "action")]
+pub enum Action {
+    /// A job matches another pool than its row says (the configuration changed).
+    Assign {
+        /// Which job.
+        job: JobKey,
+        /// Its pool now.
+        pool: Option<PoolName>,
+    },
+    /// A job has been queued for longer than GitHub keeps one.
+    Expire {
+        /// Which job.
+        job: JobKey,
+    },
+    /// Ask GitHub how far a job is: its runner is gone and no `completed` came.
+    AskJob {
+        /// Which job.
+        job: JobKey,
+    },
+    /// Make a runner.
+    Launch {
+        /// Under this name.
+        runner: RunnerName,
+        /// Of this pool.
+        pool: PoolName,
+        /// For this job's demand; a spare where none.
+        job: Option<JobKey>,
+        /// Why, in a person's words.
+        cause: String,
+    },
+    /// A runner is seen to be in another state than its row says.
+    Record {
+        /// Which runner.
+        runner: RunnerName,
+        /// What it is.
+        state: StateName,
+        /// The job that it runs.
+        job: Option<JobKey>,
+        /// Its container, if the row does not know it yet.
+        container: Option<ContainerId>,
+        /// Why, in a person's words.
+        cause: String,
+    },
+    /// A container of ours has no row: write one.
+    Adopt {
+        /// Its runner.
+        runner: RunnerName,
+        /// The container.
+        container: ContainerId,
+    },
+    /// The row of a manager whose lease lapsed, with a container on this engine: look after it.
+    TakeOver {
+        /// Which runner.
+        runner: RunnerName,
+    },
+    /// End a runner: registration, container, network, volumes, row. Where the container runs, only after GitHub gave
+    /// the registration up and no job's process is in it.
+    TakeDown {
+        /// Which runner.
+        runner: RunnerName,
+        /// Whether something went wrong (its row goes through `error`).
+        failed: bool,
+        /// Why, in a person's words.
+        cause: String,
+    },
+    /// A container whose runner is removed already.
+    RemoveContainer {
+        /// Its runner.
+        runner: RunnerName,
+        /// The container.
+        container: ContainerId,
+    },
+    /// A registration of ours that nothing stands behind.
+    Deregister {
+        /// Where.
+        scope: Scope,
+        /// GitHub's id.
+        id: RegistrationId,
+        /// Its name.
+        runner: RunnerName,
+    },
+}
+
+impl Action {
+    /// The runner that it is about.
+    pub fn runner(&self) -> Option<&RunnerName> {
+        match self {
+            Self::Assign { .. } | Self::Expire { .. } | Self::AskJob { .. } => None,
+            Self::Launch { runner, .. }
+            | Self::Record { runner, .. }
+            | Self::Adopt { runner, .. }
+            | Self::TakeOver { runner }
+            | Self::TakeDown { runner, .. }
+            | Self::RemoveContainer { runner, .. }
+            | Self::Deregister { runner, .. } => Some(runner),
+        }
+    }
+
+    /// The job that it is about, for those that touch a job's row.
+    pub fn job(&self) -> Option<JobKey> {
+        match self {
+            Self::Assign { job, .. } | Self::Expire { job } | Self::AskJob { job } => Some(*job),
+            Self::Launch { .. }
+            | Self::Record { .. }
+            | Self::Adopt { .. }
+            | Self::TakeOver { .. }
+            | Self::TakeDown { .. }
+            | Self::RemoveContainer { .. }
+            | Self::Deregister { .. } => None,
+        }
+    }
+}
+
+/// The decision.
+pub fn plan(world: &World, config: &Config) -> Plan {
+    let mut draft = Draft::new(world, config);
+    demand::expire_and_assign(&mut draft);
+    recovery::hold_against_each_other(&mut draft);
+    upkeep::follow_runners(&mut draft);
+    launch::fill_deficits(&mut draft);
+    surplus::let_go(&mut draft);
+    demand::ask_after_lost_jobs(&mut draft);
+    draft.finish()
+}
+
+/// A plan in the making: what the steps above share.
+struct Draft<'a> {
+    world: &'a World,
+    config: &'a Config,
+    /// Which job names which runner (in progress or completed).
+    ran: BTreeMap<&'a RunnerName, &'a Job>,
+    /// Queued jobs of each pool, in the order of the line.
+    queued: BTreeMap<&'a PoolName, Vec<&'a Job>>,
+    /// Runners that are healthy and have no job yet, by pool, oldest first.
+    supply: BTreeMap<&'a PoolName, Vec<&'a Runner>>,
+    plan: Plan,
+    waiting: BTreeMap<(Timestamp, JobKey), Why>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(world: &'a World, config: &'a Config) -> Self {
+        let ran = world.jobs.values().filter_map(|job| Some((job.state.runner()?, job.as_ref()))).collect();
+        let mut draft = Self {
+            world,
+            config,
+            ran,
+            queued: BTreeMap::new(),
+            supply: BTreeMap::new(),
+            plan: Plan::default(),
+            waiting: BTreeMap::new(),
+        };
+        for until in world.held.values() {
+            draft.look_at(*until);
+        }
+        draft
+    }
+
+    /// Whether an action is at work on the runner, or was refused a moment ago.
+    fn is_left_alone(&self, runner: &RunnerName) -> bool {
+        self.world.in_flight.contains(runner)
+            || self.world.held.get(runner).is_some_and(|until| *until > self.world.now)
+    }
+
+    fn act(&mut self, action: Action) {
+        self.plan.actions.push(action);
+    }
+
+    /// Asks to be called again at a moment that is still ahead.
+    fn look_at(&mut self, moment: Timestamp) {
+        if moment > self.world.now && self.plan.look_again.is_none_or(|known| moment < known) {
+            self.plan.look_again = Some(moment);
+        }
+    }
+
+    fn wait(&mut self, job: &Job, why: Why) {
+        self.waiting.insert(demand::place_in_line(job), why);
+    }
+
+    /// The container that stands for a runner, if the engine could be looked at.
+    fn container_of(&self, runner: &Runner) -> Option<&'a Container> {
+        let containers = self.world.containers.known()?;
+        match runner.container.as_ref().and_then(|id| containers.get(id)) {
+            Some(container) => Some(container),
+            None => containers.values().find(|container| container.runner == runner.name),
+        }
+    }
+
+    fn listing(&self, scope: &Scope) -> Option<&'a Listing> {
+        self.world.registrations.get(scope)?.known()
+    }
+
+    /// Whether this manager looks after the runner.
+    fn is_mine(&self, runner: &Runner) -> bool {
+        runner.owner == self.world.host
+    }
+
+    /// Whether the manager that looks after the runner is known to live.
+    fn owner_lives(&self, runner: &Runner) -> bool {
+        self.is_mine(runner) || self.world.leases.get(&runner.owner).is_some_and(|until| *until > self.world.now)
+    }
+
+    fn finish(mut self) -> Plan {
+        self.plan.waiting = self.waiting.into_iter().map(|((_, job), why)| Waiting { job, why }).collect();
+        self.plan
+    }
+}

@@ -1,0 +1,142 @@
+//! Why a queued job does not run yet: one closed list, each with a sentence for a person.
+
+use crate::model::{PoolName, RunnerName};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::fmt;
+
+/// The reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Why {
+    /// No pool has all its labels, or none is for its account.
+    NoPool {
+        /// The pool that comes nearest, and the labels that it lacks.
+        nearest: Option<(PoolName, Vec<String>)>,
+    },
+    /// Its repository is public.
+    PublicRepository,
+    /// A runner is begun for it now.
+    Launching {
+        /// Which.
+        runner: RunnerName,
+    },
+    /// A runner is being made.
+    RunnerComing {
+        /// Which.
+        runner: RunnerName,
+    },
+    /// A runner is up; GitHub has not given it the job yet.
+    RunnerReady {
+        /// Which.
+        runner: RunnerName,
+    },
+    /// The pool has as many runners as it may.
+    PoolFull {
+        /// `scaling.max`.
+        max: u32,
+    },
+    /// The fleet has as many runners as it may.
+    FleetFull {
+        /// `limits.max_runners`.
+        max: u32,
+    },
+    /// This host has as many runners as it may.
+    HostFull {
+        /// `hosts[].max_runners`.
+        max: u32,
+    },
+    /// This host's memory is given out.
+    MemoryFull {
+        /// Bytes that a runner of the pool may use.
+        needs: u64,
+        /// Bytes that are left.
+        left: u64,
+    },
+    /// A runner of the pool is larger than the host.
+    NeverFits {
+        /// Bytes that a runner of the pool may use.
+        needs: u64,
+        /// Bytes that the host has for runners.
+        has: u64,
+    },
+    /// An older job waits for this host's room; nobody overtakes it.
+    BehindOthers,
+    /// Too little disk is free.
+    DiskFull {
+        /// Bytes free.
+        free: u64,
+        /// `limits.disk_free_min`.
+        min: u64,
+    },
+    /// The pool's runners failed; the next is tried later.
+    BackingOff {
+        /// Then.
+        until: Timestamp,
+        /// How many times in a row.
+        failures: u32,
+        /// What the last one said.
+        last: String,
+    },
+    /// After several failures one runner at a time is tried.
+    Probing {
+        /// The one that is tried.
+        runner: RunnerName,
+        /// What the last failure said.
+        last: String,
+    },
+    /// The engine does not answer.
+    DockerAway {
+        /// What it said.
+        why: String,
+    },
+    /// GitHub's limits, or no answer from GitHub.
+    GitHubBlocked {
+        /// Until then.
+        until: Timestamp,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPool { nearest: Some((pool, missing)) } => {
+                write!(f, "no pool has all its labels; `{pool}` lacks {}", missing.join(", "))
+            }
+            Self::NoPool { nearest: None } => f.write_str("no pool is for its account or repository"),
+            Self::PublicRepository => f.write_str(
+                "its repository is public, and security.allow_public_repositories is not set: a fork's pull request would run anybody's code here",
+            ),
+            Self::Launching { runner } => write!(f, "runner {runner} is begun now"),
+            Self::RunnerComing { runner } => write!(f, "runner {runner} is on its way"),
+            Self::RunnerReady { runner } => write!(f, "runner {runner} is up; GitHub has not given it the job yet"),
+            Self::PoolFull { max } => write!(f, "the pool has its {max} runners (scaling.max)"),
+            Self::FleetFull { max } => write!(f, "the fleet has its {max} runners (limits.max_runners)"),
+            Self::HostFull { max } => write!(f, "this host has its {max} runners (hosts[].max_runners)"),
+            Self::MemoryFull { needs, left } => {
+                write!(f, "a runner needs {} MiB, and {} MiB of this host are left", mib(*needs), mib(*left))
+            }
+            Self::NeverFits { needs, has } => {
+                write!(f, "a runner needs {} MiB, and this host has {} MiB for runners: lower resources.memory", mib(*needs), mib(*has))
+            }
+            Self::BehindOthers => f.write_str("an older job waits for room on this host"),
+            Self::DiskFull { free, min } => {
+                write!(f, "{} MiB of disk are free, and limits.disk_free_min is {} MiB", mib(*free), mib(*min))
+            }
+            Self::BackingOff { until, failures, last } => {
+                write!(f, "the pool failed {failures} times in a row, next try at {until:.0}; last: {last}")
+            }
+            Self::Probing { runner, last } => {
+                write!(f, "the pool failed before, so {runner} is tried alone; last: {last}")
+            }
+            Self::DockerAway { why } => write!(f, "the Docker engine cannot be looked at: {why}"),
+            Self::GitHubBlocked { until, why } => write!(f, "GitHub is left alone until {until:.0}: {why}"),
+        }
+    }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes / (1024 * 1024)
+}

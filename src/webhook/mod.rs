@@ -1,0 +1,199 @@
+//! The receiver: `POST /webhook`, `GET /healthz`, `GET /readyz`.
+//!
+//! It answers at once and asks nobody: size, signature over the raw bytes, headers, JSON, then the queue. A 2xx answer
+//! means that the event is on durable storage, or that it is none of ours and the answer says why. It knows nothing of
+//! Docker or GitHub's API.
+
+pub mod payload;
+pub mod signature;
+
+use crate::config::{Config, Intake};
+use crate::model::{DeliveryId, JobFacts};
+use crate::plan::{Match, match_pool};
+use crate::queue::{Pushed, Queue, QueuedEvent};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{debug, warn};
+
+/// A body that dribbles in for longer is dropped; GitHub itself gives up after 10 seconds.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the receiver needs.
+#[derive(Clone)]
+pub struct Receiver {
+    /// Secrets and caps, and which repositories and labels are ours.
+    pub config: Arc<Config>,
+    /// Where events go. None: answers as if every event were stored (only `scripts/bench` measures that).
+    pub queue: Option<Arc<dyn Queue>>,
+    /// The parts that `/readyz` asks.
+    pub readiness: Arc<dyn Readiness>,
+}
+
+/// Which parts of the program are there.
+#[async_trait::async_trait]
+pub trait Readiness: Send + Sync {
+    /// Part -> what it said, or why it is not there.
+    async fn check(&self) -> BTreeMap<&'static str, Result<String, String>>;
+}
+
+/// What the sender is told.
+#[derive(Debug, Serialize)]
+struct Answer {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+fn answer(code: StatusCode, status: &'static str, why: impl Into<Option<String>>) -> Response {
+    (code, axum::Json(Answer { status, why: why.into() })).into_response()
+}
+
+/// The routes.
+pub fn router(receiver: Receiver) -> Router {
+    let path = receiver.config.intake.path.clone();
+    Router::new()
+        .route(&path, post(receive))
+        .route("/healthz", get(async || answer(StatusCode::OK, "ok", None)))
+        .route("/readyz", get(ready))
+        .with_state(Arc::new(receiver))
+}
+
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let intake = &receiver.config.intake;
+    let body = match read_body(&parts.headers, body, intake).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let delivery = DeliveryId {
+        hook: text("x-github-hook-id").unwrap_or_default().to_owned(),
+        guid: text("x-github-delivery").unwrap_or_default().to_owned(),
+    };
+    if let Err(error) = signature::verify(&intake.secrets, text("x-hub-signature-256"), &body) {
+        warn!(delivery = %delivery, "refused a delivery: {error}");
+        return answer(StatusCode::UNAUTHORIZED, "refused", error.to_string());
+    }
+    if let Some(refusal) = wrong_content_type(text("content-type")) {
+        warn!(delivery = %delivery, "refused a delivery: the hook's content type is not application/json");
+        return refusal;
+    }
+    let Some(event) = text("x-github-event") else {
+        return answer(StatusCode::BAD_REQUEST, "refused", "the X-GitHub-Event header is missing".to_owned());
+    };
+    if delivery.guid.is_empty() {
+        return answer(StatusCode::BAD_REQUEST, "refused", "the X-GitHub-Delivery header is missing".to_owned());
+    }
+    let event = match payload::parse(event, &body) {
+        Ok(payload::Parsed::Job(event)) => *event,
+        Ok(payload::Parsed::Ping) => return answer(StatusCode::OK, "pong", None),
+        Ok(payload::Parsed::NotOurs(why)) => return answer(StatusCode::OK, "ignored", why),
+        Err(error) => {
+            warn!(delivery = %delivery, "refused a delivery: {error}");
+            return answer(StatusCode::BAD_REQUEST, "refused", error.to_string());
+        }
+    };
+    if let Some(why) = not_ours(&event.job, &receiver.config) {
+        debug!(delivery = %delivery, job.id = %event.job.key, "ignored a delivery: {why}");
+        return answer(StatusCode::OK, "ignored", why);
+    }
+    let Some(queue) = &receiver.queue else { return answer(StatusCode::ACCEPTED, "queued", None) };
+    match queue.push(QueuedEvent { delivery: delivery.clone(), received_at: now(), event }).await {
+        Ok(Pushed::New) => answer(StatusCode::ACCEPTED, "queued", None),
+        Ok(Pushed::Repeated) => answer(StatusCode::OK, "repeated", "this delivery was taken before".to_owned()),
+        Err(error) => {
+            warn!(delivery = %delivery, "answered 503, so that GitHub's log keeps the delivery as failed: {error}");
+            answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the receiver is where events get their time")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The whole body, or the answer that refuses it. What declares itself too large is refused before it is read.
+async fn read_body(headers: &HeaderMap, body: Body, intake: &Intake) -> Result<Bytes, Response> {
+    let too_large = || {
+        let why = format!("the body is larger than intake.max_body ({} bytes)", intake.max_body);
+        answer(StatusCode::PAYLOAD_TOO_LARGE, "refused", why)
+    };
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > intake.max_body) {
+        return Err(too_large());
+    }
+    let limit = usize::try_from(intake.max_body).unwrap_or(usize::MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            Err(answer(StatusCode::BAD_REQUEST, "refused", format!("the body could not be read: {error}")))
+        }
+        Err(_) => Err(answer(StatusCode::REQUEST_TIMEOUT, "refused", "the body took too long".to_owned())),
+    }
+}
+
+fn wrong_content_type(content_type: Option<&str>) -> Option<Response> {
+    let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if kind == "application/json" {
+        return None;
+    }
+    let why = if kind == "application/x-www-form-urlencoded" {
+        "the hook sends form-encoded bodies: set its content type to application/json (in the App's or hook's settings, \
+         \"Content type\")"
+            .to_owned()
+    } else {
+        format!("the content type is `{kind}`, not application/json")
+    };
+    Some(answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "refused", why))
+}
+
+/// Why an event is none of ours. A job whose labels fit no pool but has one of our labels is kept all the same: `jobs`
+/// shows it as unmatched, since somebody probably waits for it.
+fn not_ours(job: &JobFacts, config: &Config) -> Option<String> {
+    if !config.pools.iter().any(|pool| pool.scope.serves(job.repository.as_str())) {
+        return Some(format!("no pool is for repository {}", job.repository));
+    }
+    let matched = match_pool(job, config);
+    let shares_a_label = || config.pools.iter().any(|pool| job.labels.iter().any(|label| pool.labels.has(label)));
+    // A job that ended before it started may come without labels; it may be one that is known.
+    if matches!(matched, Match::None { .. }) && !job.labels.is_empty() && !shares_a_label() {
+        return Some(format!("none of its labels ({}) is a label of a pool", job.labels));
+    }
+    None
+}
+
+async fn ready(State(receiver): State<Arc<Receiver>>) -> Response {
+    #[derive(Serialize)]
+    struct Part {
+        ok: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    }
+    let parts: BTreeMap<_, _> = receiver
+        .readiness
+        .check()
+        .await
+        .into_iter()
+        .map(|(name, state)| match state {
+            Ok(detail) => (name, Part { ok: true, detail: Some(detail), why: None }),
+            Err(why) => (name, Part { ok: false, detail: None, why: Some(why) }),
+        })
+        .collect();
+    let ok = parts.values().all(|part| part.ok);
+    let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, axum::Json(serde_json::json!({ "ready": ok, "parts": parts }))).into_response()
+}
