@@ -1,5 +1,5 @@
-//! runnerfleet: every queued GitHub Actions job gets a fresh runner on its users' own machines.
-
+//! x
+pub mod clock;
 pub mod config;
 pub mod github;
 pub mod model;

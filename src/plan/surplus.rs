@@ -7,6 +7,9 @@ use crate::model::{Runner, StateName, after, age};
 /// after all, and then it stays.
 pub(super) fn let_go(draft: &mut Draft<'_>) {
     let (world, config) = (draft.world, draft.config);
+    if world.containers.known().is_none() {
+        return;
+    }
     for pool in &config.pools {
         let supply = draft.supply.get(&pool.name).cloned().unwrap_or_default();
         let line = draft.queued.get(&pool.name).map_or(&[][..], Vec::as_slice);

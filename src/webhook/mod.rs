@@ -7,6 +7,7 @@
 pub mod payload;
 pub mod signature;
 
+use crate::clock;
 use crate::config::{Config, Intake};
 use crate::model::{DeliveryId, JobFacts};
 use crate::plan::{Match, match_pool};
@@ -18,7 +19,6 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt, Limited};
-use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
         return answer(StatusCode::OK, "ignored", why);
     }
     let Some(queue) = &receiver.queue else { return answer(StatusCode::ACCEPTED, "queued", None) };
-    match queue.push(QueuedEvent { delivery: delivery.clone(), received_at: now(), event }).await {
+    match queue.push(QueuedEvent { delivery: delivery.clone(), received_at: clock::now(), event }).await {
         Ok(Pushed::New) => answer(StatusCode::ACCEPTED, "queued", None),
         Ok(Pushed::Repeated) => answer(StatusCode::OK, "repeated", "this delivery was taken before".to_owned()),
         Err(error) => {
@@ -116,11 +116,6 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
             answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the receiver is where events get their time")]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 /// The whole body, or the answer that refuses it. What declares itself too large is refused before it is read.

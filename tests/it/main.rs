@@ -7,6 +7,8 @@ mod config;
 mod contract;
 /// The GitHub client against the simulated GitHub and GitHub's OpenAPI description.
 mod github;
+/// The plan: golden scenarios and properties.
+mod plan;
 /// The Docker provider on a real engine.
 mod provider;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.

@@ -1,5 +1,7 @@
 //! What several tests need. Each file owns one real part and cleans up after it, also when the test fails.
 
 pub mod docker;
+/// Configurations made in code.
+pub mod fleet;
 pub mod openapi;
 pub mod redis;

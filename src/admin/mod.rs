@@ -1,0 +1,77 @@
+//! The local socket of `serve`: how the verbs beside it see and change what it holds. Only the owner of the process can open
+//! it (0600), and it is never on the network.
+
+pub mod client;
+
+use crate::config::Config;
+use crate::model::RunnerName;
+use crate::overview::{Overview, overview};
+use crate::reconcile::execute::Executor;
+use crate::reconcile::memory::Memory;
+use crate::removal::{RemoveOutcome, remove_one};
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+
+/// What the socket's routes need.
+#[derive(Clone)]
+pub struct Desk {
+    /// Pools and bounds.
+    pub config: Arc<Config>,
+    /// What is known.
+    pub memory: Arc<Memory>,
+    /// Removes runners.
+    pub executor: Arc<Executor>,
+}
+
+/// `POST /v1/remove`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemoveRequest {
+    /// Which runner.
+    pub runner: RunnerName,
+    /// Even when it runs a job.
+    pub force: bool,
+}
+
+/// The routes.
+pub fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/overview", get(show))
+        .route("/v1/remove", post(remove))
+        .with_state(desk)
+}
+
+async fn show(State(desk): State<Desk>) -> Json<Overview> {
+    Json(overview(&desk.memory.world(), &desk.config))
+}
+
+async fn remove(State(desk): State<Desk>, Json(request): Json<RemoveRequest>) -> Json<RemoveOutcome> {
+    Json(remove_one(&desk.memory, &desk.executor, &request.runner, request.force).await)
+}
+
+/// Opens the socket. What a killed process left behind is replaced; a socket that somebody answers on is not.
+///
+/// # Errors
+/// The folder cannot be written, or another `serve` listens there.
+pub async fn listen(path: &Path) -> std::io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if path.exists() {
+        if tokio::net::UnixStream::connect(path).await.is_ok() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::AddrInUse,
+                format!("another `runnerfleet serve` listens on {}", path.display()),
+            ));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}

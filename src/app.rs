@@ -1,0 +1,184 @@
+//! The composition: which parts there are, and how they are joined. Reads top to bottom.
+
+use crate::admin::{self, Desk};
+use crate::config::{Backend, Config};
+use crate::github::Client;
+use crate::ingest;
+use crate::provider::Provider;
+use crate::provider::docker::Docker;
+use crate::queue::Queue;
+use crate::readiness::Probes;
+use crate::reconcile::execute::Executor;
+use crate::reconcile::memory::Memory;
+use crate::reconcile::{self, feeds};
+use crate::store::Store;
+use crate::webhook::{self, Receiver};
+use anyhow::Context;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
+const LAST_ACTIONS: Duration = Duration::from_secs(60);
+
+/// Everything that `serve` is made of, joined and not yet moving. The verbs that run without a `serve` use it as well.
+pub struct Parts {
+    /// The file.
+    pub config: Arc<Config>,
+    /// Events.
+    pub queue: Arc<dyn Queue>,
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Containers.
+    pub provider: Arc<dyn Provider>,
+    /// GitHub.
+    pub client: Client,
+    /// What is known.
+    pub memory: Arc<Memory>,
+    /// The hands.
+    pub executor: Arc<Executor>,
+}
+
+/// The durable memory of the configuration.
+///
+/// # Errors
+/// The embedded file is held by another process, damaged, or cannot be made. Redis is connected to lazily.
+pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn Store>)> {
+    match &config.store.backend {
+        Backend::Embedded { path } => {
+            let db = crate::store::embedded::open(path, config.store.visibility_timeout)?;
+            Ok((db.queue(), db.store()))
+        }
+        Backend::Redis(redis) => {
+            let db = crate::store::redis::connect(
+                redis,
+                &config.host,
+                config.store.visibility_timeout,
+                config.intake.dedupe_ttl,
+            )?;
+            Ok((db.queue(), db.store()))
+        }
+    }
+}
+
+impl Parts {
+    /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
+    pub fn join(config: Arc<Config>, queue: Arc<dyn Queue>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+        let client = Client::new(&config.github).context("preparing the GitHub client")?;
+        let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
+        let provider: Arc<dyn Provider> = Arc::new(docker);
+        let memory = Arc::new(Memory::new(config.host.clone()));
+        // Measured on Docker 20.10: beyond two starts for each processor only the latency of each grows.
+        let starts = config
+            .docker
+            .concurrent_starts
+            .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+        let executor = Arc::new(Executor {
+            config: config.clone(),
+            store: store.clone(),
+            provider: provider.clone(),
+            client: client.clone(),
+            memory: memory.clone(),
+            starts: Semaphore::new(starts),
+        });
+        Ok(Self { config, queue, store, provider, client, memory, executor })
+    }
+}
+
+/// A `serve` that runs.
+pub struct Running {
+    /// Where it receives.
+    pub addr: SocketAddr,
+    /// What it knows.
+    pub memory: Arc<Memory>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops taking deliveries, lets what is being answered and actions under way end, leaves running jobs alone.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            warn!("the program's last task broke: {error}");
+        }
+    }
+}
+
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the local socket.
+///
+/// # Errors
+/// The address or the socket is taken, the store is held by another process, or a key cannot be read.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let config = Arc::new(config);
+    // The socket first: a second `serve` on the same folder is told so before it touches anything.
+    let desk_listener = admin::listen(&config.http.admin_socket)
+        .await
+        .with_context(|| format!("opening the local socket {}", config.http.admin_socket.display()))?;
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("listening on {} (http.listen)", config.http.listen))?;
+    let addr = listener.local_addr().context("asking for the address that was bound")?;
+
+    // Durable memory, Docker, GitHub: joined, none of them asked yet.
+    let (queue, store) = open_store(&config)?;
+    let parts = Parts::join(config.clone(), queue, store)?;
+    let Parts { queue, store, provider, client, memory, executor, .. } = parts;
+
+    let stop = CancellationToken::new();
+    let loops = TaskTracker::new();
+    let actions = TaskTracker::new();
+
+    // Feeds keep the memory current.
+    loops.spawn(feeds::store(store.clone(), memory.clone(), stop.clone()));
+    loops.spawn(feeds::lease(store.clone(), memory.clone(), config.clone(), stop.clone()));
+    loops.spawn(feeds::containers(provider.clone(), memory.clone(), stop.clone()));
+    loops.spawn(feeds::capacity(provider.clone(), memory.clone(), stop.clone()));
+    loops.spawn(feeds::age_out(store.clone(), queue.clone(), config.clone(), stop.clone()));
+    for scope in feeds::scopes(&config) {
+        loops.spawn(feeds::registrations(client.clone(), memory.clone(), config.clone(), scope, stop.clone()));
+    }
+    // What all runners of a network share is made before the first of them.
+    loops.spawn(feeds::networks(provider.clone(), config.clone(), stop.clone()));
+
+    // Loop 1 and loop 2.
+    loops.spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
+    loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
+
+    // The receiver, and the desk for the verbs.
+    let readiness = Arc::new(Probes::new(store, provider, client));
+    let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
+    let desk = admin::router(Desk { config: config.clone(), memory: memory.clone(), executor });
+    let (receiver_stop, desk_stop) = (stop.clone(), stop.clone());
+    loops.spawn(async move {
+        let served = axum::serve(listener, receiver).with_graceful_shutdown(receiver_stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            warn!("the receiver broke: {error}");
+        }
+    });
+    loops.spawn(async move {
+        let served = axum::serve(desk_listener, desk).with_graceful_shutdown(desk_stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            warn!("the local socket broke: {error}");
+        }
+    });
+    info!(%addr, "listening on http://{addr}{}", config.intake.path);
+
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move {
+        stopped.cancelled().await;
+        loops.close();
+        loops.wait().await;
+        actions.close();
+        if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
+            warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
+        }
+        let _ = std::fs::remove_file(&config.http.admin_socket);
+    });
+    Ok(Running { addr, memory, stop, task })
+}

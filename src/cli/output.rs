@@ -1,0 +1,92 @@
+//! Tables for people, JSON and YAML for programs.
+
+use anyhow::Context;
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::time::Duration;
+
+/// `--output`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// A table that fits the terminal.
+    Table,
+    /// A table with all columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// A column: its heading, whether it shows in the narrow table too, and its text.
+pub(super) struct Column<T> {
+    pub(super) heading: &'static str,
+    pub(super) narrow: bool,
+    pub(super) text: fn(&T, Timestamp) -> String,
+}
+
+/// The rows in the form that was asked for.
+///
+/// # Errors
+/// A row cannot be written in that form.
+pub(super) fn render<T: Serialize>(
+    output: Output,
+    now: Timestamp,
+    rows: &[T],
+    columns: &[Column<T>],
+) -> anyhow::Result<String> {
+    match output {
+        Output::Json => serde_json::to_string_pretty(rows).context("writing JSON"),
+        Output::Yaml => yaml(rows),
+        Output::Table | Output::Wide => {
+            let shown: Vec<_> = columns.iter().filter(|column| column.narrow || output == Output::Wide).collect();
+            let mut table = Table::new();
+            table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+            table.set_header(shown.iter().map(|column| column.heading));
+            for row in rows {
+                table.add_row(shown.iter().map(|column| (column.text)(row, now)));
+            }
+            Ok(table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// YAML of anything.
+///
+/// # Errors
+/// It cannot be written as YAML.
+pub(super) fn yaml<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<String> {
+    serde_yaml::to_string(&serde_json::to_value(value)?).context("writing YAML")
+}
+
+/// `3s`, `4m 10s`, `2h 5m`, `3d 4h`.
+pub(super) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d {}h", seconds / 86400, seconds % 86400 / 3600),
+    }
+}
+
+/// A dash for nothing.
+pub(super) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_two_units_at_most() {
+        let text = |seconds| span(Duration::from_secs(seconds));
+        assert_eq!(
+            [text(0), text(59), text(250), text(7500), text(273_600)],
+            ["0s", "59s", "4m 10s", "2h 5m", "3d 4h"]
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! `runnerfleet serve`.
+
+use super::start_log;
+use crate::app;
+use crate::config::Config;
+use anyhow::Context;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+/// Runs until SIGTERM or SIGINT; a second one ends it at once.
+pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    start_log(&config.log);
+    let mut signals = Signals::new()?;
+    let running = app::start(config).await?;
+    signals.next().await;
+    info!("stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once");
+    tokio::select! {
+        () = running.stop() => info!("stopped"),
+        () = signals.next() => {
+            warn!("ended at once; the next start recovers what was under way");
+            return Ok(ExitCode::from(1));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a person asks about: runners, jobs, and why jobs wait. A pure view of the world and its plan; the verbs print it,
+//! and `serve` answers with it on its local socket.
+
+use crate::config::Config;
+use crate::model::{Evidence, Job, JobState, LabelSet, Observed, RegistrationStatus, Runner, StateName};
+use crate::plan::{Match, Plan, World, match_pool, plan};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Everything, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// When.
+    pub at: Timestamp,
+    /// The manager that tells.
+    pub host: String,
+    /// Parts that could not be looked at, with the reason.
+    pub unknown: BTreeMap<String, String>,
+    /// All runners, removed ones that have not aged out among them.
+    pub runners: Vec<RunnerRow>,
+    /// All jobs.
+    pub jobs: Vec<JobRow>,
+    /// What the reconciler would do now.
+    pub actions: Vec<ActionRow>,
+}
+
+/// One runner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunnerRow {
+    /// Its name.
+    pub name: String,
+    /// Its pool.
+    pub pool: String,
+    /// One of the six states.
+    pub state: StateName,
+    /// Why it is in that state.
+    pub cause: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was begun.
+    pub created_at: Timestamp,
+    /// What GitHub's last list says: `online`, `offline`, `busy`, `absent`; none when the list is not known.
+    pub github: Option<String>,
+    /// The job that it runs or ran.
+    pub job: Option<String>,
+    /// That job's name.
+    pub job_name: Option<String>,
+    /// That job's repository.
+    pub repository: Option<String>,
+    /// The image.
+    pub image: String,
+    /// Its container.
+    pub container: Option<String>,
+    /// The manager that looks after it.
+    pub host: String,
+    /// What it left when it ended badly.
+    pub evidence: Option<Evidence>,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRow {
+    /// `id/attempt`.
+    pub job: String,
+    /// `waiting`, `queued`, `in_progress`, `completed`.
+    pub state: String,
+    /// How it ended.
+    pub conclusion: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its workflow.
+    pub workflow: Option<String>,
+    /// Its repository.
+    pub repository: String,
+    /// What it asks for.
+    pub labels: LabelSet,
+    /// Its pool; none: unmatched.
+    pub pool: Option<String>,
+    /// The runner that has or had it.
+    pub runner: Option<String>,
+    /// When it was queued.
+    pub queued_at: Option<Timestamp>,
+    /// When a runner took it.
+    pub started_at: Option<Timestamp>,
+    /// Since when it is in its state.
+    pub since: Timestamp,
+    /// Why it waits.
+    pub why: Option<String>,
+    /// Its page.
+    pub url: Option<String>,
+}
+
+/// One action of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionRow {
+    /// What: `launch`, `take_down`, …
+    pub action: String,
+    /// On what.
+    pub subject: String,
+    /// The whole action.
+    pub detail: serde_json::Value,
+}
+
+/// The view.
+pub fn overview(world: &World, config: &Config) -> Overview {
+    let decided = plan(world, config);
+    let mut unknown = BTreeMap::new();
+    if let Observed::Unknown(why) = &world.containers {
+        unknown.insert("docker".to_owned(), why.clone());
+    }
+    for (scope, listing) in &world.registrations {
+        if let Observed::Unknown(why) = listing {
+            unknown.insert(format!("github {scope}"), why.clone());
+        }
+    }
+    Overview {
+        at: world.now,
+        host: world.host.to_string(),
+        unknown,
+        runners: world.runners.values().map(|runner| runner_row(world, runner)).collect(),
+        jobs: job_rows(world, config, &decided),
+        actions: decided.actions.iter().map(action_row).collect(),
+    }
+}
+
+fn runner_row(world: &World, runner: &Runner) -> RunnerRow {
+    let job = runner
+        .job
+        .and_then(|key| world.jobs.get(&key))
+        .or_else(|| world.jobs.values().find(|job| job.state.runner() == Some(&runner.name)));
+    let listing = world.registrations.get(&runner.scope).and_then(Observed::known);
+    let github = listing.map(|listing| match listing.runners.get(&runner.name) {
+        None => "absent",
+        Some(listed) if listed.registration.busy => "busy",
+        Some(listed) if listed.registration.status == RegistrationStatus::Online => "online",
+        Some(_) => "offline",
+    });
+    RunnerRow {
+        name: runner.name.to_string(),
+        pool: runner.pool.to_string(),
+        state: runner.state.name,
+        cause: runner.state.cause.clone(),
+        since: runner.state.since,
+        created_at: runner.created_at,
+        github: github.map(str::to_owned),
+        job: runner.job.map(|key| key.to_string()),
+        job_name: job.map(|job| job.facts.name.clone()),
+        repository: job.map(|job| job.facts.repository.to_string()),
+        image: runner.image.clone(),
+        container: runner.container.as_ref().map(ToString::to_string),
+        host: runner.owner.to_string(),
+        evidence: runner.evidence.clone(),
+    }
+}
+
+fn job_rows(world: &World, config: &Config, decided: &Plan) -> Vec<JobRow> {
+    let why: BTreeMap<_, _> = decided.waiting.iter().map(|waiting| (waiting.job, waiting.why.to_string())).collect();
+    world.jobs.values().map(|job| job_row(job, config, why.get(&job.key()).cloned())).collect()
+}
+
+fn job_row(job: &Job, config: &Config, why: Option<String>) -> JobRow {
+    let matched = match match_pool(&job.facts, config) {
+        Match::Pool(pool) => Some(pool.name.to_string()),
+        Match::None { .. } | Match::Public => None,
+    };
+    let conclusion = match &job.state {
+        JobState::Completed { conclusion, .. } => Some(conclusion.clone()),
+        JobState::Waiting | JobState::Queued | JobState::InProgress { .. } => None,
+    };
+    JobRow {
+        job: job.key().to_string(),
+        state: job.state.word().to_owned(),
+        conclusion,
+        name: job.facts.name.clone(),
+        workflow: job.facts.workflow.clone(),
+        repository: job.facts.repository.to_string(),
+        labels: job.facts.labels.clone(),
+        pool: if job.is_over() { job.pool.as_ref().map(ToString::to_string) } else { matched },
+        runner: job.state.runner().map(ToString::to_string),
+        queued_at: job.queued_at,
+        started_at: job.started_at,
+        since: job.since,
+        why,
+        url: job.facts.html_url.clone(),
+    }
+}
+
+fn action_row(action: &crate::plan::Action) -> ActionRow {
+    let detail = serde_json::to_value(action).unwrap_or_default();
+    let text = |key: &str| detail.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+    let subject = action
+        .runner()
+        .map(ToString::to_string)
+        .or_else(|| action.job().map(|job| job.to_string()))
+        .unwrap_or_default();
+    ActionRow { action: text("action").unwrap_or_default(), subject, detail }
+}

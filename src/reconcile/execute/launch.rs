@@ -1,0 +1,211 @@
+//! Makes a runner: intent in the store, credential from GitHub, container from the engine, start.
+
+use super::{ExecuteError, Executor, Outcome};
+use crate::clock;
+use crate::config::{Pool, RegistrationKind};
+use crate::github::{Error as GitHubError, JitRequest};
+use crate::model::{
+    Container, ContainerId, ContainerStatus, JobKey, PoolName, RegistrationHold, RegistrationId, Runner, RunnerName,
+    StateName,
+};
+use crate::provider::{ContainerNews, ContainerSpec, ProviderError, StartCommand};
+use crate::store::{Reservation, Reserved, Versioned};
+use secrecy::SecretString;
+use std::time::Instant;
+use tracing::{debug, info, warn};
+
+impl Executor {
+    /// Begins a runner, if the store grants the right to.
+    pub(super) async fn launch(
+        &self,
+        name: &RunnerName,
+        pool: &PoolName,
+        job: Option<JobKey>,
+        cause: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        let Some(pool) = self.config.pool(pool) else { return Ok(Outcome::Done) };
+        let began = Instant::now();
+        let row = Runner::intended(
+            name.clone(),
+            pool.name.clone(),
+            pool.scope.clone(),
+            self.config.host.clone(),
+            pool.image.clone(),
+            job,
+            clock::now(),
+            cause,
+        );
+        let wish = Reservation {
+            runner: row.clone(),
+            min_idle: pool.min_idle,
+            pool_max: pool.max,
+            fleet_max: self.config.limits.max_runners,
+            host_max: self.config.docker.max_runners,
+        };
+        match self.store.reserve(wish).await? {
+            Reserved::Granted(version) => self.memory.put_runner(Versioned { version, row: row.clone() }),
+            refused => {
+                debug!(runner.name = %name, "the store did not grant runner {name}: {refused:?}");
+                // What this decision was made on is not what stands: read it again before the next one.
+                self.memory.load(self.store.load().await?);
+                return Ok(Outcome::NotDone);
+            }
+        }
+        let deadline = pool.provision_timeout;
+        let made = match tokio::time::timeout(deadline, self.provision(pool, &row)).await {
+            Ok(made) => made,
+            Err(_) => Err(ExecuteError::TooSlow(deadline.as_secs())),
+        };
+        match made {
+            Ok(()) => {
+                info!(
+                    runner.name = %name, pool = %pool.name, duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    "runner {name} is started"
+                );
+                Ok(Outcome::Done)
+            }
+            Err(error) => self.undo(name, &error).await,
+        }
+    }
+
+    /// The credential and the container are made side by side: the container does not need the one to be made, only to
+    /// be started.
+    async fn provision(&self, pool: &Pool, row: &Runner) -> Result<(), ExecuteError> {
+        let (credential, container) = tokio::join!(self.credential(pool, row), self.create(pool, row));
+        // Whatever was made is written down before anything can fail, so that it is found and taken away.
+        let registration = match &credential {
+            Ok((_, Some(id))) => RegistrationHold::Held(*id),
+            _ => RegistrationHold::Unknown,
+        };
+        self.change(&row.name, |current| {
+            let container = container.as_ref().ok().cloned();
+            let next = Runner { registration, container, ..current.clone() };
+            (next != *current).then_some(next)
+        })
+        .await?;
+        let (credential, _) = credential?;
+        let container = container?;
+        {
+            let _turn = self.starts.acquire().await;
+            self.provider.start(&container, &credential).await?;
+        }
+        self.change(&row.name, |current| {
+            // GitHub may have told of its job already: then it is running, not started.
+            current.become_state(StateName::Started, "its container runs", clock::now()).ok()
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn credential(
+        &self,
+        pool: &Pool,
+        row: &Runner,
+    ) -> Result<(SecretString, Option<RegistrationId>), ExecuteError> {
+        match pool.registration {
+            RegistrationKind::Token => {
+                let token = self.noted(&pool.scope, self.client.registration_token(&pool.scope).await)?;
+                Ok((token, None))
+            }
+            RegistrationKind::Jit => {
+                let ask = JitRequest {
+                    name: &row.name,
+                    labels: &pool.labels,
+                    group: pool.runner_group.as_deref(),
+                    work_dir: &pool.work_dir,
+                };
+                let first = self.client.jit_config(&pool.scope, &ask).await;
+                let answer = match first {
+                    Err(GitHubError::NameTaken { .. }) => {
+                        self.free_the_name(pool, &row.name).await?;
+                        self.client.jit_config(&pool.scope, &ask).await
+                    }
+                    other => other,
+                };
+                let made = self.noted(&pool.scope, answer)?;
+                Ok((made.config, Some(made.id)))
+            }
+        }
+    }
+
+    /// The name was registered by an earlier try of ours that was cut off: names come from job, attempt and try.
+    async fn free_the_name(&self, pool: &Pool, name: &RunnerName) -> Result<(), ExecuteError> {
+        warn!(runner.name = %name, "registration `{name}` is there already, from a try that was cut off: deleting it");
+        if let Some(found) = self.client.runner_named(&pool.scope, name).await? {
+            self.client.delete_runner(&pool.scope, found.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, pool: &Pool, row: &Runner) -> Result<ContainerId, ExecuteError> {
+        let _turn = self.starts.acquire().await;
+        let spec = self.spec(pool, row);
+        let id = match self.provider.create(&spec).await {
+            Err(ProviderError::NameTaken(name)) => {
+                // Only one of ours is removed; a stranger's container keeps its name, and the error is told.
+                let Some(left) = self.memory.container(&name) else {
+                    return Err(ProviderError::NameTaken(name).into());
+                };
+                self.provider.remove(&left.id).await?;
+                self.provider.create(&spec).await?
+            }
+            other => other?,
+        };
+        // The engine's own news of it may come later than the next plan.
+        self.memory.apply_container(ContainerNews::Changed(Container {
+            id: id.clone(),
+            runner: row.name.clone(),
+            pool: row.pool.clone(),
+            scope: row.scope.clone(),
+            host: row.owner.clone(),
+            created_for: row.created_for,
+            registration: None,
+            image: row.image.clone(),
+            created_at: clock::now(),
+            status: ContainerStatus::Created,
+        }));
+        Ok(id)
+    }
+
+    fn spec(&self, pool: &Pool, row: &Runner) -> ContainerSpec {
+        let command = pool.command.clone();
+        ContainerSpec {
+            runner: row.name.clone(),
+            pool: pool.name.clone(),
+            scope: pool.scope.clone(),
+            host: self.config.host.clone(),
+            created_for: row.created_for,
+            registration: None,
+            image: pool.image.clone(),
+            pull: pool.pull,
+            env: pool.env.clone(),
+            start: match pool.registration {
+                RegistrationKind::Jit => StartCommand::Jit { command },
+                RegistrationKind::Token => StartCommand::Register {
+                    command,
+                    url: pool.scope_url.clone(),
+                    labels: pool.labels.to_vec(),
+                    group: pool.runner_group.clone(),
+                    work_dir: pool.work_dir.clone(),
+                },
+            },
+            user: pool.user.clone(),
+            resources: pool.resources,
+            security: pool.security.clone(),
+            network: pool.network.clone(),
+        }
+    }
+
+    /// Takes away what was made, and keeps the reason. What cannot be taken away now is tried again by the plan.
+    async fn undo(&self, name: &RunnerName, error: &ExecuteError) -> Result<Outcome, ExecuteError> {
+        warn!(runner.name = %name, "runner {name} could not be made: {error}");
+        let blameless = error.is_blameless();
+        self.change(name, |runner| {
+            let mut next = runner.become_state(StateName::Error, error.to_string(), clock::now()).ok()?;
+            next.blameless = blameless;
+            Some(next)
+        })
+        .await?;
+        self.take_down(name, true, &error.to_string(), false).await
+    }
+}

@@ -1,0 +1,295 @@
+//! Carries out one action. It chooses nothing: it writes the intent, acts, writes the result, and whatever is cut off in
+//! between the next plan sees and mends.
+
+mod launch;
+mod take_down;
+
+use super::feeds::note_outage;
+use super::memory::Memory;
+use crate::clock;
+use crate::config::Config;
+use crate::github::{self, Client};
+use crate::ingest;
+use crate::model::{
+    Container, ContainerId, Job, JobKey, JobState, PoolName, RegistrationHold, Runner, RunnerName, Scope, StateName,
+};
+use crate::plan::Action;
+use crate::provider::{Provider, ProviderError};
+use crate::store::{Saved, Store, StoreError, Version, Versioned};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tracing::{debug, info, warn};
+
+/// How an action ended, as far as its runner's next turn depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took effect, or there was nothing left to do.
+    Done,
+    /// Somebody refused or was away. The same action is held back for a while.
+    NotDone,
+}
+
+/// Why an action stopped half-way.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// GitHub.
+    #[error(transparent)]
+    GitHub(#[from] github::Error),
+    /// The engine.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The pool's `timeouts.provision`.
+    #[error("not started within {0} s (timeouts.provision)")]
+    TooSlow(u64),
+    /// Somebody else changed the row to something that this action does not go on from.
+    #[error("{0}")]
+    Overtaken(String),
+}
+
+impl ExecuteError {
+    /// Whether the pool is not to blame.
+    fn is_blameless(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Overtaken(_) | Self::Provider(ProviderError::Unavailable(_)) => true,
+            Self::GitHub(error) => {
+                matches!(error, github::Error::RateLimited { .. } | github::Error::Unavailable { .. })
+            }
+            Self::Provider(_) | Self::TooSlow(_) => false,
+        }
+    }
+}
+
+/// The hands.
+pub struct Executor {
+    /// Pools and bounds.
+    pub config: Arc<Config>,
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Containers.
+    pub provider: Arc<dyn Provider>,
+    /// Registrations.
+    pub client: Client,
+    /// What is known; every result is put there at once.
+    pub memory: Arc<Memory>,
+    /// Creates and starts under way at once on this engine.
+    pub starts: Semaphore,
+}
+
+impl Executor {
+    /// One action.
+    pub async fn carry_out(&self, action: &Action) -> Outcome {
+        let result = match action {
+            Action::Assign { job, pool } => self.assign(*job, pool.as_ref()).await,
+            Action::Expire { job } => self.expire(*job).await,
+            Action::AskJob { job } => self.ask_job(*job).await,
+            Action::Launch { runner, pool, job, cause } => self.launch(runner, pool, *job, cause).await,
+            Action::Record { runner, state, job, container, cause } => {
+                self.record(runner, *state, *job, container.as_ref(), cause).await
+            }
+            Action::Adopt { runner, container } => self.adopt(runner, container).await,
+            Action::TakeOver { runner } => self.take_over(runner).await,
+            Action::TakeDown { runner, failed, cause } => self.take_down(runner, *failed, cause, false).await,
+            Action::RemoveContainer { runner, container } => self.remove_container(runner, container).await,
+            Action::Deregister { scope, id, runner } => {
+                info!(runner.name = %runner, "deleting registration `{runner}` of {scope}: nothing stands behind it");
+                self.delete_registration(scope, *id).await.map(|_| Outcome::Done)
+            }
+        };
+        match result {
+            Ok(outcome) => outcome,
+            Err(ExecuteError::Overtaken(why)) => {
+                debug!(?action, "not needed any more: {why}");
+                Outcome::Done
+            }
+            Err(error) => {
+                warn!(?action, "not finished, will be tried again: {error}");
+                Outcome::NotDone
+            }
+        }
+    }
+
+    async fn assign(&self, key: JobKey, pool: Option<&PoolName>) -> Result<Outcome, ExecuteError> {
+        self.change_job(key, |job| (job.pool.as_ref() != pool).then(|| Job { pool: pool.cloned(), ..job.clone() })).await
+    }
+
+    async fn expire(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
+        warn!(job.id = %key, "job {key} was queued for longer than GitHub keeps one; it is no demand any more");
+        self.change_job(key, |job| {
+            let state = JobState::Completed { conclusion: "expired".to_owned(), runner: None };
+            job.is_queued().then(|| Job { state, since: clock::now(), ..job.clone() })
+        })
+        .await
+    }
+
+    async fn change_job(&self, key: JobKey, change: impl Fn(&Job) -> Option<Job>) -> Result<Outcome, ExecuteError> {
+        let (mut version, mut current) = self.memory.job(key);
+        loop {
+            let Some(row) = current.as_deref().and_then(&change) else { return Ok(Outcome::Done) };
+            let mut saved = self.store.save_jobs(vec![Versioned { version, row: row.clone() }]).await?;
+            match saved.pop() {
+                Some(Saved::Saved(version)) => {
+                    self.memory.put_job(Versioned { version, row });
+                    return Ok(Outcome::Done);
+                }
+                Some(Saved::Stale(Some(other))) => {
+                    version = other.version;
+                    current = Some(Arc::new(other.row.clone()));
+                    self.memory.put_job(other);
+                }
+                Some(Saved::Stale(None)) | None => {
+                    self.memory.drop_job(key);
+                    return Ok(Outcome::Done);
+                }
+            }
+        }
+    }
+
+    /// GitHub's own word on a job; it goes through the same steps as an event.
+    async fn ask_job(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
+        let (_, Some(job)) = self.memory.job(key) else { return Ok(Outcome::Done) };
+        self.memory.asked_about(key);
+        match self.client.job(&job.facts.repository, job.facts.installation, key.id).await? {
+            Some(event) => {
+                ingest::apply_events(
+                    &self.config,
+                    self.store.as_ref(),
+                    &self.memory,
+                    BTreeMap::from([(key, vec![event])]),
+                )
+                .await?;
+                Ok(Outcome::Done)
+            }
+            None => {
+                let runner = job.state.runner().cloned();
+                let state = JobState::Completed { conclusion: "gone".to_owned(), runner };
+                self.change_job(key, |job| {
+                    (!job.is_over()).then(|| Job { state: state.clone(), since: clock::now(), ..job.clone() })
+                })
+                .await
+            }
+        }
+    }
+
+    async fn record(
+        &self,
+        name: &RunnerName,
+        state: StateName,
+        job: Option<JobKey>,
+        container: Option<&ContainerId>,
+        cause: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        self.change(name, |runner| {
+            let mut next = if runner.state.name == state {
+                runner.clone()
+            } else {
+                runner.become_state(state, cause, clock::now()).ok()?
+            };
+            next.job = job.or(next.job);
+            next.container = container.cloned().or(next.container);
+            (next != *runner).then_some(next)
+        })
+        .await?;
+        info!(runner.name = %name, "runner {name} is {state}: {cause}");
+        Ok(Outcome::Done)
+    }
+
+    async fn adopt(&self, name: &RunnerName, id: &ContainerId) -> Result<Outcome, ExecuteError> {
+        let Some(container) = self.memory.container(name).filter(|container| container.id == *id) else {
+            return Ok(Outcome::Done);
+        };
+        info!(runner.name = %name, "adopting container `{name}`: it is ours, and the store does not know it");
+        let row = adopted(&container, self.config.host.clone());
+        match self.store.save_runner(Versioned { version: 0, row: row.clone() }).await? {
+            Saved::Saved(version) => self.memory.put_runner(Versioned { version, row }),
+            Saved::Stale(Some(other)) => self.memory.put_runner(other),
+            Saved::Stale(None) => {}
+        }
+        Ok(Outcome::Done)
+    }
+
+    async fn take_over(&self, name: &RunnerName) -> Result<Outcome, ExecuteError> {
+        let host = self.config.host.clone();
+        info!(runner.name = %name, "taking runner {name} over: its manager is gone, its container is here");
+        self.change(name, |runner| (runner.owner != host).then(|| Runner { owner: host.clone(), ..runner.clone() }))
+            .await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Changes a runner's row by compare-and-set until it holds. `change` sees the row as it stands and answers `None` where
+    /// there is nothing to change. Returns the row as it stands afterwards.
+    async fn change(
+        &self,
+        name: &RunnerName,
+        change: impl Fn(&Runner) -> Option<Runner>,
+    ) -> Result<Arc<Runner>, ExecuteError> {
+        let (mut version, mut current) = self.memory.runner(name);
+        loop {
+            let Some(row) = current else {
+                return Err(ExecuteError::Overtaken(format!("runner `{name}` has no row any more")));
+            };
+            let Some(next) = change(&row) else { return Ok(row) };
+            match self.save(version, next).await? {
+                Ok(saved) => return Ok(saved),
+                Err((newer, row)) => {
+                    version = newer;
+                    current = row;
+                }
+            }
+        }
+    }
+
+    /// One compare-and-set; the memory has the result at once, so that the next plan does not decide on old rows.
+    #[expect(clippy::type_complexity, reason = "the row that was saved, or what stands instead")]
+    async fn save(
+        &self,
+        version: Version,
+        row: Runner,
+    ) -> Result<Result<Arc<Runner>, (Version, Option<Arc<Runner>>)>, ExecuteError> {
+        match self.store.save_runner(Versioned { version, row: row.clone() }).await? {
+            Saved::Saved(version) => {
+                self.memory.put_runner(Versioned { version, row: row.clone() });
+                Ok(Ok(Arc::new(row)))
+            }
+            Saved::Stale(Some(other)) => {
+                self.memory.put_runner(other.clone());
+                Ok(Err((other.version, Some(Arc::new(other.row)))))
+            }
+            Saved::Stale(None) => {
+                self.memory.drop_runner(&row.name);
+                Ok(Err((0, None)))
+            }
+        }
+    }
+
+    /// Notes an outage of GitHub, so that the plan leaves it alone for a while.
+    fn noted<T>(&self, scope: &Scope, result: Result<T, github::Error>) -> Result<T, github::Error> {
+        match &result {
+            Ok(_) => self.memory.unblock_github(scope),
+            Err(error) => note_outage(&self.memory, scope, error),
+        }
+        result
+    }
+}
+
+/// The row of a container that the store does not know: `created`, so that the next plan looks at what it does.
+fn adopted(container: &Container, host: crate::model::HostId) -> Runner {
+    let mut row = Runner::intended(
+        container.runner.clone(),
+        container.pool.clone(),
+        container.scope.clone(),
+        host,
+        container.image.clone(),
+        container.created_for,
+        clock::now(),
+        "found without a row",
+    );
+    row.container = Some(container.id.clone());
+    if let Some(id) = container.registration {
+        row.registration = RegistrationHold::Held(id);
+    }
+    row
+}

@@ -1,0 +1,200 @@
+//! Ends a runner. Where its container may run a job, two signs are needed: GitHub gives the registration up, and no job's
+//! process is in the container. GitHub's `busy` alone is never believed.
+
+use super::{ExecuteError, Executor, Outcome};
+use crate::clock;
+use crate::github::{Deleted, Error as GitHubError};
+use crate::model::{
+    ContainerId, ContainerStatus, Evidence, RegistrationHold, RegistrationId, Runner, RunnerName, Scope, StateName,
+};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// What GitHub said to a deletion.
+enum Registration {
+    Gone,
+    Busy(String),
+}
+
+impl Executor {
+    /// Ends a runner; with `force` even one that runs a job (a person asked for it in so many words).
+    pub async fn take_down(
+        &self,
+        name: &RunnerName,
+        failed: bool,
+        cause: &str,
+        force: bool,
+    ) -> Result<Outcome, ExecuteError> {
+        let (_, Some(runner)) = self.memory.runner(name) else { return Ok(Outcome::Done) };
+        if !runner.is_live() {
+            return Ok(Outcome::Done);
+        }
+        let container = self.memory.container(name);
+        let id = container.as_ref().map(|container| container.id.clone()).or_else(|| runner.container.clone());
+        let lives = container.is_some_and(|container| container.status == ContainerStatus::Running);
+        if lives && !force {
+            self.end_if_idle(&runner, id.as_ref(), failed, cause).await
+        } else {
+            self.end(&runner, id.as_ref(), failed, cause).await
+        }
+    }
+
+    /// Registration first, container second, and only while nothing runs in it.
+    async fn end_if_idle(
+        &self,
+        runner: &Runner,
+        id: Option<&ContainerId>,
+        failed: bool,
+        cause: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        let name = &runner.name;
+        let runs_a_job = async || match id {
+            Some(id) => self.provider.runs_a_job(id).await,
+            None => Ok(false),
+        };
+        if runs_a_job().await? {
+            self.is_busy(name, "a job's process is in its container").await?;
+            return Ok(Outcome::NotDone);
+        }
+        if let Registration::Busy(message) = self.release(runner).await? {
+            self.is_busy(name, &format!("GitHub keeps it: {message}")).await?;
+            return Ok(Outcome::NotDone);
+        }
+        self.change(name, |row| {
+            (row.registration != RegistrationHold::Gone)
+                .then(|| Runner { registration: RegistrationHold::Gone, ..row.clone() })
+        })
+        .await?;
+        if runs_a_job().await? {
+            // It got a job between the look and the deletion. The job goes on; its container ends with it.
+            self.is_busy(name, "a job began while its registration was deleted").await?;
+            return Ok(Outcome::NotDone);
+        }
+        self.note_end(name, failed, cause, None).await?;
+        if let Some(id) = id {
+            self.provider.remove(id).await?;
+        }
+        self.close(name, cause).await
+    }
+
+    /// The container ended, never started, or is not to be spared.
+    async fn end(
+        &self,
+        runner: &Runner,
+        id: Option<&ContainerId>,
+        failed: bool,
+        cause: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        let name = &runner.name;
+        // What ended badly, or without a job that we know of, leaves its last words.
+        let evidence = match id {
+            Some(id) if runner.evidence.is_none() && (failed || runner.job.is_none()) => {
+                self.provider.evidence(id).await?.filter(|evidence| evidence.exit_code.is_some())
+            }
+            _ => None,
+        };
+        self.note_end(name, failed, cause, evidence).await?;
+        let remove = async {
+            match id {
+                Some(id) => self.provider.remove(id).await,
+                None => Ok(()),
+            }
+        };
+        let (removed, released) = tokio::join!(remove, self.release(runner));
+        removed?;
+        match released? {
+            Registration::Gone => self.close(name, cause).await,
+            Registration::Busy(message) => {
+                // GitHub keeps a runner that died in its job for 10 to 15 minutes.
+                info!(runner.name = %name, "GitHub keeps the registration of {name} for now: {message}");
+                Ok(Outcome::NotDone)
+            }
+        }
+    }
+
+    /// Gives the registration back.
+    async fn release(&self, runner: &Runner) -> Result<Registration, ExecuteError> {
+        let id = match runner.registration {
+            RegistrationHold::Gone => return Ok(Registration::Gone),
+            RegistrationHold::Held(id) => id,
+            RegistrationHold::Unknown => {
+                let found = self.client.runner_named(&runner.scope, &runner.name).await;
+                match self.noted(&runner.scope, found)? {
+                    Some(found) => found.id,
+                    None => return Ok(Registration::Gone),
+                }
+            }
+        };
+        self.delete_registration(&runner.scope, id).await
+    }
+
+    pub(super) async fn delete_registration(
+        &self,
+        scope: &Scope,
+        id: RegistrationId,
+    ) -> Result<Registration, ExecuteError> {
+        match self.noted(scope, self.client.delete_runner(scope, id).await) {
+            Ok(Deleted::Deleted | Deleted::WasGone) => Ok(Registration::Gone),
+            Err(GitHubError::Busy { message }) => Ok(Registration::Busy(message)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn is_busy(&self, name: &RunnerName, cause: &str) -> Result<(), ExecuteError> {
+        info!(runner.name = %name, "runner {name} stays: {cause}");
+        self.change(name, |row| row.become_state(StateName::Running, cause, clock::now()).ok()).await?;
+        Ok(())
+    }
+
+    /// `stopped` or `error`, with the cause; a runner that was only created goes straight to its end.
+    async fn note_end(
+        &self,
+        name: &RunnerName,
+        failed: bool,
+        cause: &str,
+        evidence: Option<Evidence>,
+    ) -> Result<Arc<Runner>, ExecuteError> {
+        let row = self
+            .change(name, |row| {
+                let to = if failed { StateName::Error } else { StateName::Stopped };
+                let mut next = match row.state.name {
+                    StateName::Stopped | StateName::Error | StateName::Removed => row.clone(),
+                    StateName::Created if !failed => row.clone(),
+                    StateName::Created | StateName::Started | StateName::Running => {
+                        row.become_state(to, cause, clock::now()).ok()?
+                    }
+                };
+                next.evidence = evidence.clone().or(next.evidence);
+                (next != *row).then_some(next)
+            })
+            .await?;
+        if failed {
+            let last = row.evidence.as_ref().map(|evidence| format!(" ({evidence})")).unwrap_or_default();
+            warn!(runner.name = %name, "runner {name} failed: {cause}{last}");
+        } else {
+            info!(runner.name = %name, "runner {name} ends: {cause}");
+        }
+        Ok(row)
+    }
+
+    async fn close(&self, name: &RunnerName, cause: &str) -> Result<Outcome, ExecuteError> {
+        self.change(name, |row| {
+            let mut next = row.become_state(StateName::Removed, cause, clock::now()).ok()?;
+            next.registration = RegistrationHold::Gone;
+            next.container = None;
+            Some(next)
+        })
+        .await?;
+        Ok(Outcome::Done)
+    }
+
+    /// A container that is left of a removed runner. One in which a job's process lives is left to end by itself.
+    pub(super) async fn remove_container(&self, name: &RunnerName, id: &ContainerId) -> Result<Outcome, ExecuteError> {
+        if self.provider.runs_a_job(id).await? {
+            warn!(runner.name = %name, "container `{name}` of a removed runner runs a job; it is left until that ends");
+            return Ok(Outcome::NotDone);
+        }
+        self.provider.remove(id).await?;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,344 @@
+//! The world in memory, kept current by its sources: the store's changes, the engine's events, GitHub's list.
+//!
+//! Between an event and the plan nobody is asked anything; [`Memory::world`] is a copy of what is here. Every change wakes the
+//! reconciler.
+
+use super::execute::Outcome;
+use crate::clock;
+use crate::model::{
+    Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, Observed, Registration, RegistrationStatus,
+    Runner, RunnerName, Scope, after,
+};
+use crate::plan::{Action, Blocked, Listed, Listing, World};
+use crate::provider::ContainerNews;
+use crate::store::{Snapshot, StoreChange, Version, Versioned};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The first time that an action on a runner cannot be finished, it is tried again after this time; then twice as long each time.
+const FIRST_HOLD: Duration = Duration::from_secs(1);
+
+/// GitHub keeps a runner that died in a job "busy" for 10 to 15 minutes; asking it each minute is enough.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// What is known.
+pub struct Memory {
+    known: Mutex<Known>,
+    wake: Notify,
+    ask_github: Notify,
+}
+
+struct Known {
+    host: HostId,
+    jobs: BTreeMap<JobKey, (Version, Arc<Job>)>,
+    runners: BTreeMap<RunnerName, (Version, Arc<Runner>)>,
+    leases: BTreeMap<HostId, Timestamp>,
+    containers: Observed<BTreeMap<ContainerId, Container>>,
+    registrations: BTreeMap<Scope, Observed<Listing>>,
+    capacity: Observed<Capacity>,
+    blocked: BTreeMap<Scope, (Blocked, u32)>,
+    runners_in_flight: BTreeSet<RunnerName>,
+    jobs_in_flight: BTreeSet<JobKey>,
+    held: BTreeMap<RunnerName, (Timestamp, u32)>,
+    asked: BTreeMap<JobKey, Timestamp>,
+    /// Whether the store was read at least once: before that nothing can be decided.
+    loaded: bool,
+}
+
+impl Memory {
+    /// Nothing is known yet.
+    pub fn new(host: HostId) -> Self {
+        Self {
+            known: Mutex::new(Known {
+                host,
+                jobs: BTreeMap::new(),
+                runners: BTreeMap::new(),
+                leases: BTreeMap::new(),
+                containers: Observed::Unknown("the engine has not been looked at yet".to_owned()),
+                registrations: BTreeMap::new(),
+                capacity: Observed::Unknown("not looked at yet".to_owned()),
+                blocked: BTreeMap::new(),
+                runners_in_flight: BTreeSet::new(),
+                jobs_in_flight: BTreeSet::new(),
+                held: BTreeMap::new(),
+                asked: BTreeMap::new(),
+                loaded: false,
+            }),
+            wake: Notify::new(),
+            ask_github: Notify::new(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // A panic while the lock was held cannot leave a half-made change: every change is one insert or remove.
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Wakes the reconciler. Wake-ups coalesce.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Until something changed.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Asks for GitHub's list before its time: something is unclear.
+    pub fn ask_github(&self) {
+        self.ask_github.notify_one();
+    }
+
+    /// Until somebody asks for GitHub's list.
+    pub async fn github_asked_for(&self) {
+        self.ask_github.notified().await;
+    }
+
+    /// A copy of everything, as of now.
+    pub fn world(&self) -> World {
+        let known = self.known();
+        World {
+            now: clock::now(),
+            host: known.host.clone(),
+            jobs: known.jobs.iter().map(|(key, (_, job))| (*key, job.clone())).collect(),
+            runners: known.runners.iter().map(|(name, (_, runner))| (name.clone(), runner.clone())).collect(),
+            leases: known.leases.clone(),
+            containers: known.containers.clone(),
+            registrations: known.registrations.clone(),
+            capacity: known.capacity.clone(),
+            github_blocked: known.blocked.iter().map(|(scope, (blocked, _))| (scope.clone(), blocked.clone())).collect(),
+            in_flight: known.runners_in_flight.clone(),
+            held: known.held.iter().map(|(name, (until, _))| (name.clone(), *until)).collect(),
+            asked: known.asked.clone(),
+        }
+    }
+
+    // The store.
+
+    /// Everything anew.
+    pub fn load(&self, snapshot: Snapshot) {
+        let mut known = self.known();
+        known.jobs = snapshot.jobs.into_iter().map(|(key, job)| (key, (job.version, Arc::new(job.row)))).collect();
+        known.runners =
+            snapshot.runners.into_iter().map(|(name, runner)| (name, (runner.version, Arc::new(runner.row)))).collect();
+        known.leases = snapshot.leases;
+        known.loaded = true;
+        drop(known);
+        self.wake();
+    }
+
+    /// Whether the store was read at least once.
+    pub fn is_loaded(&self) -> bool {
+        self.known().loaded
+    }
+
+    /// The managers' leases.
+    pub fn set_leases(&self, leases: BTreeMap<HostId, Timestamp>) {
+        self.known().leases = leases;
+    }
+
+    /// One change of the store; an older version than the known one changes nothing.
+    pub fn apply(&self, change: StoreChange) {
+        match change {
+            StoreChange::Job(job) => self.put_job(job),
+            StoreChange::Runner(runner) => self.put_runner(runner),
+            StoreChange::JobForgotten(key) => {
+                let mut known = self.known();
+                known.jobs.remove(&key);
+                known.asked.remove(&key);
+            }
+            StoreChange::RunnerForgotten(name) => {
+                let mut known = self.known();
+                known.runners.remove(&name);
+                known.held.remove(&name);
+            }
+            StoreChange::Missed => {}
+        }
+    }
+
+    /// A job's row.
+    pub fn put_job(&self, job: Versioned<Job>) {
+        let mut known = self.known();
+        if let Some(runner) = job.row.state.runner() {
+            known.held.remove(runner);
+        }
+        let key = job.row.key();
+        if known.jobs.get(&key).is_none_or(|(version, _)| *version < job.version) {
+            known.jobs.insert(key, (job.version, Arc::new(job.row)));
+            drop(known);
+            self.wake();
+        }
+    }
+
+    /// A runner's row.
+    pub fn put_runner(&self, runner: Versioned<Runner>) {
+        let mut known = self.known();
+        let name = runner.row.name.clone();
+        if known.runners.get(&name).is_none_or(|(version, _)| *version < runner.version) {
+            known.runners.insert(name, (runner.version, Arc::new(runner.row)));
+            drop(known);
+            self.wake();
+        }
+    }
+
+    /// Somebody deleted the row.
+    pub fn drop_runner(&self, name: &RunnerName) {
+        self.known().runners.remove(name);
+    }
+
+    /// Somebody deleted the row.
+    pub fn drop_job(&self, key: JobKey) {
+        self.known().jobs.remove(&key);
+    }
+
+    /// A job with its version; version 0 when there is none.
+    pub fn job(&self, key: JobKey) -> (Version, Option<Arc<Job>>) {
+        self.known().jobs.get(&key).map_or((0, None), |(version, job)| (*version, Some(job.clone())))
+    }
+
+    /// A runner with its version; version 0 when there is none.
+    pub fn runner(&self, name: &RunnerName) -> (Version, Option<Arc<Runner>>) {
+        self.known().runners.get(name).map_or((0, None), |(version, runner)| (*version, Some(runner.clone())))
+    }
+
+    // The engine.
+
+    /// News from the engine.
+    pub fn apply_container(&self, news: ContainerNews) {
+        let mut known = self.known();
+        match news {
+            ContainerNews::All(list) => {
+                for container in &list {
+                    if matches!(container.status, ContainerStatus::Exited { .. }) {
+                        known.held.remove(&container.runner);
+                    }
+                }
+                known.containers =
+                    Observed::Known(list.into_iter().map(|container| (container.id.clone(), container)).collect());
+            }
+            ContainerNews::Changed(container) => {
+                known.held.remove(&container.runner);
+                if let Observed::Known(containers) = &mut known.containers {
+                    containers.insert(container.id.clone(), container);
+                }
+            }
+            ContainerNews::Gone(id) => {
+                if let Observed::Known(containers) = &mut known.containers {
+                    containers.remove(&id);
+                }
+            }
+            ContainerNews::Lost(why) => known.containers = Observed::Unknown(why),
+        }
+        drop(known);
+        self.wake();
+    }
+
+    /// A runner's container, if the engine could be looked at and has one.
+    pub fn container(&self, runner: &RunnerName) -> Option<Container> {
+        self.known().containers.known()?.values().find(|container| container.runner == *runner).cloned()
+    }
+
+    /// What the engine's host has.
+    pub fn set_capacity(&self, capacity: Observed<Capacity>) {
+        let mut known = self.known();
+        if known.capacity != capacity {
+            known.capacity = capacity;
+            drop(known);
+            self.wake();
+        }
+    }
+
+    // GitHub.
+
+    /// GitHub's list of a scope, asked for at `at`.
+    pub fn set_registrations(&self, scope: &Scope, at: Timestamp, list: Vec<Registration>) {
+        let mut known = self.known();
+        let before = known.registrations.get(scope).and_then(Observed::known);
+        let runners = list
+            .into_iter()
+            .map(|registration| {
+                let offline_since = (registration.status == RegistrationStatus::Offline).then(|| {
+                    before
+                        .and_then(|listing| listing.runners.get(&registration.name))
+                        .and_then(|listed| listed.offline_since)
+                        .unwrap_or(at)
+                });
+                (registration.name.clone(), Listed { registration, offline_since })
+            })
+            .collect();
+        known.registrations.insert(scope.clone(), Observed::Known(Listing { at, runners }));
+        drop(known);
+        self.wake();
+    }
+
+    /// GitHub's list could not be read.
+    pub fn lose_registrations(&self, scope: &Scope, why: String) {
+        self.known().registrations.insert(scope.clone(), Observed::Unknown(why));
+        self.wake();
+    }
+
+    /// GitHub wants no call, or does not answer. Without a moment of its own the pause grows from 1 s to a minute.
+    pub fn block_github(&self, scope: &Scope, until: Option<Timestamp>, why: String) {
+        let now = clock::now();
+        let mut known = self.known();
+        let entry = known.blocked.entry(scope.clone());
+        let times = match &entry {
+            std::collections::btree_map::Entry::Occupied(entry) if entry.get().0.until > now => return,
+            std::collections::btree_map::Entry::Occupied(entry) => entry.get().1 + 1,
+            std::collections::btree_map::Entry::Vacant(_) => 0,
+        };
+        let until = until.unwrap_or_else(|| after(now, doubled(times)));
+        entry.insert_entry((Blocked { until, why }, times));
+    }
+
+    /// GitHub answered.
+    pub fn unblock_github(&self, scope: &Scope) {
+        self.known().blocked.remove(scope);
+    }
+
+    /// GitHub was asked about a job.
+    pub fn asked_about(&self, job: JobKey) {
+        self.known().asked.insert(job, clock::now());
+    }
+
+    // Actions.
+
+    /// Marks what an action works on. False: another action is at work on it.
+    pub fn begin(&self, action: &Action) -> bool {
+        let mut known = self.known();
+        match (action.runner(), action.job()) {
+            (Some(runner), _) => known.runners_in_flight.insert(runner.clone()),
+            (None, Some(job)) => known.jobs_in_flight.insert(job),
+            (None, None) => true,
+        }
+    }
+
+    /// Takes the mark away and notes how it went.
+    pub fn end(&self, action: &Action, outcome: Outcome) {
+        let mut known = self.known();
+        if let Some(runner) = action.runner() {
+            known.runners_in_flight.remove(runner);
+            match outcome {
+                Outcome::Done => {
+                    known.held.remove(runner);
+                }
+                Outcome::NotDone => {
+                    let times = known.held.get(runner).map_or(0, |(_, times)| times + 1);
+                    known.held.insert(runner.clone(), (after(clock::now(), doubled(times)), times));
+                }
+            }
+        }
+        if let Some(job) = action.job() {
+            known.jobs_in_flight.remove(&job);
+        }
+        drop(known);
+        self.wake();
+    }
+}
+
+fn doubled(times: u32) -> Duration {
+    FIRST_HOLD.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
+}

@@ -1,0 +1,68 @@
+//! The reconciler: observe -> `World` -> `plan` -> actions. Woken at once, level-triggered: a wake-up carries nothing, the
+//! state decides.
+
+pub mod execute;
+pub mod feeds;
+pub mod memory;
+
+use crate::config::Config;
+use crate::plan::{Action, plan};
+use execute::Executor;
+use memory::Memory;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info};
+
+/// With nothing to wait for, the world is looked at again after this time all the same.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Plans whenever something changed, until `stop`. Actions run on `actions`, each on its own; they outlive the loop, so
+/// that whoever stops the program can let them end.
+pub async fn run(
+    config: Arc<Config>,
+    memory: Arc<Memory>,
+    executor: Arc<Executor>,
+    actions: TaskTracker,
+    stop: CancellationToken,
+) {
+    loop {
+        let began = Instant::now();
+        let sleep = plan_once(&config, &memory, &executor, &actions);
+        // A burst of deliveries is one plan, not thousands: planning takes at most half of the time.
+        tokio::time::sleep(began.elapsed()).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = memory.woken() => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+/// One plan; begins its actions. Returns how long time alone changes nothing.
+fn plan_once(config: &Config, memory: &Arc<Memory>, executor: &Arc<Executor>, actions: &TaskTracker) -> Duration {
+    if !memory.is_loaded() {
+        return LONGEST_SLEEP;
+    }
+    let world = memory.world();
+    let decided = plan(&world, config);
+    for action in decided.actions {
+        if !memory.begin(&action) {
+            continue;
+        }
+        match &action {
+            Action::Launch { .. } | Action::TakeDown { .. } => info!(?action, "begun"),
+            other => debug!(action = ?other, "begun"),
+        }
+        let (memory, executor) = (memory.clone(), executor.clone());
+        actions.spawn(async move {
+            let outcome = executor.carry_out(&action).await;
+            memory.end(&action, outcome);
+        });
+    }
+    match decided.look_again {
+        Some(moment) => crate::model::age(moment, world.now).clamp(Duration::from_millis(5), LONGEST_SLEEP),
+        None => LONGEST_SLEEP,
+    }
+}

@@ -1,0 +1,335 @@
+//! The notation of the scenarios, read into a world; and a plan, written in it.
+//!
+//! Runner names are written without the fleet's tag. Times are "so long ago", as of 10:00:00.
+
+use crate::support::fleet;
+use jiff::Timestamp;
+use runnerfleet::config::{Config, Pool};
+use runnerfleet::model::{
+    Capacity, Change, Container, ContainerId, ContainerStatus, HostId, InstanceId, Job, JobFacts, JobId, JobKey,
+    JobState, LabelSet, Observed, PoolName, Registration, RegistrationHold, RegistrationId, RegistrationStatus,
+    RepoName, Runner, RunnerName, RunnerState, Scope, StateName,
+};
+use runnerfleet::plan::{Action, Blocked, Listed, Listing, World, naming, plan};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const FLEET: &str = "scenario";
+
+pub fn now() -> Timestamp {
+    "2026-11-22T10:00:00Z".parse().unwrap()
+}
+
+pub fn ago(text: &str) -> Timestamp {
+    now() - duration(text)
+}
+
+fn duration(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let number: u64 = number.parse().unwrap_or_else(|_| panic!("`{text}` is no time"));
+    Duration::from_secs(
+        number
+            * match unit {
+                "s" => 1,
+                "m" => 60,
+                "h" => 3600,
+                other => panic!("`{other}` is no unit of time"),
+            },
+    )
+}
+
+fn bytes(text: &str) -> u64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    number.parse::<u64>().unwrap() << if unit == "g" { 30 } else { 20 }
+}
+
+pub fn runner_name(text: &str) -> RunnerName {
+    RunnerName::new(format!("{text}-{}", naming::tag(&InstanceId::new(FLEET))))
+}
+
+fn short(name: &RunnerName) -> String {
+    let tag = format!("-{}", naming::tag(&InstanceId::new(FLEET)));
+    name.as_str().strip_suffix(&tag).unwrap_or(name.as_str()).to_owned()
+}
+
+pub fn job_key(text: &str) -> JobKey {
+    let (id, attempt) = text.split_once('/').unwrap_or((text, "1"));
+    JobKey { id: JobId(id.parse().unwrap()), attempt: attempt.parse().unwrap() }
+}
+
+pub fn empty_world() -> World {
+    World {
+        now: now(),
+        host: HostId::new("here"),
+        jobs: BTreeMap::new(),
+        runners: BTreeMap::new(),
+        leases: BTreeMap::new(),
+        containers: Observed::Known(BTreeMap::new()),
+        registrations: BTreeMap::new(),
+        capacity: Observed::Known(Capacity { cpus: 8, memory: 64 << 30, disk_free: None }),
+        github_blocked: BTreeMap::new(),
+        in_flight: std::collections::BTreeSet::new(),
+        held: BTreeMap::new(),
+        asked: BTreeMap::new(),
+    }
+}
+
+pub fn acme() -> Scope {
+    Scope::Organization("acme".to_owned())
+}
+
+pub fn config(pools: Vec<Pool>) -> Config {
+    fleet::config(std::path::PathBuf::from("/nowhere"), FLEET, pools)
+}
+
+/// The world of a scenario, decided.
+pub fn decide(text: &str) -> String {
+    let (world, config) = read(text);
+    write(&plan(&world, &config))
+}
+
+fn read(text: &str) -> (World, Config) {
+    let mut world = empty_world();
+    let mut config = config(Vec::new());
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[0] {
+            "pool" => config.pools.push(read_pool(&words[1..])),
+            "limits" => read_limits(&words[1..], &mut config, &mut world),
+            "job" => {
+                let job = read_job(&words[1..], line, &config);
+                world.jobs.insert(job.key(), Arc::new(job));
+            }
+            "runner" => read_runner(&words[1..], line, &mut world),
+            "container" => {
+                let status = read_status(words.get(2).copied().unwrap_or("running"), words.get(3).copied());
+                put_container(&mut world, words[1], status, "linux");
+            }
+            "listed" => {
+                let listing = Listing { at: ago(words[1]), runners: BTreeMap::new() };
+                world.registrations.insert(acme(), Observed::Known(listing));
+            }
+            "registered" => read_registered(&words[1..], &mut world),
+            "github" if words[1] == "unknown" => {
+                world.registrations.insert(acme(), Observed::Unknown("no answer".to_owned()));
+            }
+            "github" => {
+                let until = now() + duration(words[2]);
+                world.github_blocked.insert(acme(), Blocked { until, why: "rate limit".to_owned() });
+            }
+            "docker" => world.containers = Observed::Unknown("connection refused".to_owned()),
+            "in_flight" => {
+                world.in_flight.insert(runner_name(words[1]));
+            }
+            "held" => {
+                world.held.insert(runner_name(words[1]), now() + duration(words[2]));
+            }
+            "lease" => {
+                let until = if words[2] == "lapsed" { ago("1s") } else { now() + duration(words[2]) };
+                world.leases.insert(HostId::new(words[1]), until);
+            }
+            other => panic!("`{other}` begins no line of a scenario: {line}"),
+        }
+    }
+    (world, config)
+}
+
+fn read_pool(words: &[&str]) -> Pool {
+    let labels: Vec<&str> = words[1].trim_matches(['[', ']']).split(',').collect();
+    let mut pool = fleet::pool(words[0], &labels);
+    for pair in words[2..].chunks(2) {
+        match pair[0] {
+            "max" => pool.max = pair[1].parse().unwrap(),
+            "min_idle" => pool.min_idle = pair[1].parse().unwrap(),
+            "priority" => pool.priority = pair[1].parse().unwrap(),
+            "memory" => pool.resources.memory = bytes(pair[1]),
+            "repository" => pool.scope = Scope::try_from(pair[1].to_owned()).unwrap(),
+            other => panic!("a pool has no `{other}`"),
+        }
+    }
+    pool
+}
+
+fn read_limits(words: &[&str], config: &mut Config, world: &mut World) {
+    let capacity = |change: &dyn Fn(&mut Capacity), world: &mut World| {
+        if let Observed::Known(capacity) = &mut world.capacity {
+            change(capacity);
+        }
+    };
+    for pair in words.chunks(2) {
+        match pair[0] {
+            "fleet" => config.limits.max_runners = pair[1].parse().unwrap(),
+            "host" => config.docker.max_runners = pair[1].parse().unwrap(),
+            "memory" => capacity(&|capacity| capacity.memory = bytes(pair[1]), world),
+            "disk_free" => capacity(&|capacity| capacity.disk_free = Some(bytes(pair[1])), world),
+            "disk_free_min" => config.limits.disk_free_min = bytes(pair[1]),
+            other => panic!("there is no limit `{other}`"),
+        }
+    }
+}
+
+/// `job 7 queued [linux] 40s`, `job 8 in_progress [linux] 40s on linux-8-1-1`, with `public` or `repo o/r` behind.
+fn read_job(words: &[&str], line: &str, config: &Config) -> Job {
+    let labels: Vec<&str> = words[2].trim_matches(['[', ']']).split(',').filter(|label| !label.is_empty()).collect();
+    let since = ago(words[3]);
+    let after = |word: &str| words.iter().position(|w| *w == word).and_then(|place| words.get(place + 1).copied());
+    let runner = after("on").map(runner_name);
+    let state = match words[1] {
+        "waiting" => JobState::Waiting,
+        "queued" => JobState::Queued,
+        "in_progress" => JobState::InProgress { runner },
+        "completed" => JobState::Completed { conclusion: "success".to_owned(), runner },
+        other => panic!("`{other}` is no state of a job: {line}"),
+    };
+    let facts = JobFacts {
+        key: job_key(words[0]),
+        run_id: 1,
+        name: "test".to_owned(),
+        workflow: None,
+        repository: RepoName::new(after("repo").unwrap_or("acme/web")),
+        private: Some(!words.contains(&"public")),
+        labels: labels.into_iter().collect::<LabelSet>(),
+        html_url: None,
+        installation: None,
+        created_at: None,
+    };
+    let pool = match runnerfleet::plan::match_pool(&facts, config) {
+        runnerfleet::plan::Match::Pool(pool) if !words.contains(&"unassigned") => Some(pool.name.clone()),
+        _ => None,
+    };
+    let queued_at = matches!(state, JobState::Queued).then_some(since);
+    Job { facts, state, pool, first_seen: since, since, queued_at, started_at: None }
+}
+
+/// `runner linux-7-1-1 started 30s for 7 container running`; also `job 8`, `owner there`, `cause <one word>`, `blameless`,
+/// `image`, `exit 1` (its evidence), `pool windows`.
+fn read_runner(words: &[&str], line: &str, world: &mut World) {
+    let state: StateName = serde_json::from_value(serde_json::json!(words[1])).unwrap_or_else(|_| panic!("{line}"));
+    let since = ago(words[2]);
+    let after = |word: &str| words.iter().position(|w| *w == word).and_then(|place| words.get(place + 1).copied());
+    let pool = after("pool").unwrap_or("linux");
+    let cause = after("cause").unwrap_or("test").to_owned();
+    let mut history = vec![Change { at: since, to: StateName::Created, cause: "test".to_owned() }];
+    if words.contains(&"failed") {
+        history.push(Change { at: since, to: StateName::Error, cause: cause.clone() });
+    }
+    history.push(Change { at: since, to: state, cause: cause.clone() });
+    let container = after("container").filter(|status| *status != "none");
+    let row = Runner {
+        name: runner_name(words[0]),
+        pool: PoolName::new(pool),
+        scope: acme(),
+        owner: HostId::new(after("owner").unwrap_or("here")),
+        state: RunnerState { name: state, since, cause },
+        registration: RegistrationHold::Held(RegistrationId(1)),
+        container: after("container").map(|_| ContainerId::new(format!("c-{}", words[0]))),
+        created_for: after("for").map(job_key),
+        job: after("job").map(job_key),
+        image: "runner:1".to_owned(),
+        created_at: after("created").map_or(since, ago),
+        evidence: None,
+        blameless: words.contains(&"blameless"),
+        history,
+    };
+    world.runners.insert(row.name.clone(), Arc::new(row));
+    if let Some(status) = container {
+        let code = words.iter().position(|w| *w == "exited").and_then(|place| words.get(place + 1).copied());
+        put_container(world, words[0], read_status(status, code), pool);
+    }
+}
+
+fn read_status(word: &str, code: Option<&str>) -> ContainerStatus {
+    match word {
+        "created" => ContainerStatus::Created,
+        "running" => ContainerStatus::Running,
+        "exited" => ContainerStatus::Exited {
+            exit_code: code.and_then(|code| code.parse().ok()).unwrap_or(0),
+            oom_killed: code == Some("137"),
+        },
+        other => panic!("`{other}` is nothing that a container does"),
+    }
+}
+
+pub fn put_container(world: &mut World, name: &str, status: ContainerStatus, pool: &str) {
+    let id = ContainerId::new(format!("c-{name}"));
+    let container = Container {
+        id: id.clone(),
+        runner: runner_name(name),
+        pool: PoolName::new(pool),
+        scope: acme(),
+        host: HostId::new("here"),
+        created_for: None,
+        registration: None,
+        image: "runner:1".to_owned(),
+        created_at: now(),
+        status,
+    };
+    if let Observed::Known(containers) = &mut world.containers {
+        containers.insert(id, container);
+    }
+}
+
+/// `registered linux-7-1-1 online`, `… busy`, `… offline 3m`.
+fn read_registered(words: &[&str], world: &mut World) {
+    let Some(Observed::Known(listing)) = world.registrations.get_mut(&acme()) else {
+        panic!("`listed` comes before `registered`")
+    };
+    let name = if words[0].starts_with('=') { RunnerName::new(&words[0][1..]) } else { runner_name(words[0]) };
+    let offline = words[1] == "offline";
+    listing.runners.insert(
+        name.clone(),
+        Listed {
+            registration: Registration {
+                id: RegistrationId(1),
+                name,
+                status: if offline { RegistrationStatus::Offline } else { RegistrationStatus::Online },
+                busy: words[1] == "busy",
+                labels: LabelSet::default(),
+                version: None,
+            },
+            offline_since: offline.then(|| ago(words[2])),
+        },
+    );
+}
+
+fn write(plan: &runnerfleet::plan::Plan) -> String {
+    let mut lines: Vec<String> = plan.actions.iter().map(write_action).collect();
+    for waiting in &plan.waiting {
+        let tag = format!("-{}", naming::tag(&InstanceId::new(FLEET)));
+        lines.push(format!("job {} waits: {}", waiting.job, waiting.why.to_string().replace(&tag, "")));
+    }
+    if lines.is_empty() {
+        lines.push("nothing".to_owned());
+    }
+    if let Some(moment) = plan.look_again {
+        lines.push(format!("look again in {} s", moment.duration_since(now()).as_secs()));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn write_action(action: &Action) -> String {
+    match action {
+        Action::Assign { job, pool } => {
+            format!("assign job {job} to {}", pool.as_ref().map_or("no pool", |pool| pool.as_str()))
+        }
+        Action::Expire { job } => format!("expire job {job}"),
+        Action::AskJob { job } => format!("ask GitHub about job {job}"),
+        Action::Launch { runner, pool, job, .. } => {
+            let whom = job.map_or("as a spare".to_owned(), |job| format!("for job {job}"));
+            format!("launch {} of {pool} {whom}", short(runner))
+        }
+        Action::Record { runner, state, job, cause, .. } => {
+            let job = job.map_or(String::new(), |job| format!(" with job {job}"));
+            format!("record {} as {state}{job}: {cause}", short(runner))
+        }
+        Action::Adopt { runner, .. } => format!("adopt {}", short(runner)),
+        Action::TakeOver { runner } => format!("take over {}", short(runner)),
+        Action::TakeDown { runner, failed, cause } => {
+            let failed = if *failed { ", failed" } else { "" };
+            format!("take down {}{failed}: {cause}", short(runner))
+        }
+        Action::RemoveContainer { runner, .. } => format!("remove the container of {}", short(runner)),
+        Action::Deregister { runner, .. } => format!("delete the registration of {}", short(runner)),
+    }
+}

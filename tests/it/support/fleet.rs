@@ -1,0 +1,75 @@
+//! Configurations made in code, for tests that need no file.
+
+use runnerfleet::config::{
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Network, Pool, RegistrationKind, Resources,
+    Security, StoreConfig,
+};
+use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A pool of organization `acme` with these labels.
+pub fn pool(name: &str, labels: &[&str]) -> Pool {
+    Pool {
+        name: PoolName::new(name),
+        name_prefix: name.to_owned(),
+        labels: labels.iter().copied().collect(),
+        scope: Scope::Organization("acme".to_owned()),
+        scope_url: "https://github.com/acme".to_owned(),
+        runner_group: None,
+        registration: RegistrationKind::Jit,
+        image: "runner:1".to_owned(),
+        pull: false,
+        min_idle: 0,
+        max: 10,
+        priority: 0,
+        idle_timeout: Duration::from_secs(300),
+        max_lifetime: Duration::from_secs(6 * 3600),
+        job_max_age: Duration::from_secs(24 * 3600),
+        provision_timeout: Duration::from_secs(15 * 60),
+        online_timeout: Duration::from_secs(180),
+        resources: Resources { memory: 256 << 20, cpus: None, pids: 256, shm_size: None },
+        env: std::collections::BTreeMap::new(),
+        command: vec!["/home/runner/run.sh".to_owned()],
+        user: None,
+        work_dir: "_work".to_owned(),
+        network: Network::Isolated,
+        security: Security { privileged: false, no_new_privileges: true, cap_add: Vec::new(), mounts: Vec::new() },
+    }
+}
+
+/// A fleet with these pools; its files are in `folder`.
+pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
+    Config {
+        instance: InstanceId::new(instance),
+        host: HostId::new("here"),
+        pools,
+        github: GitHub {
+            auth: GitHubAuth::Token(SecretString::from("ghp_test")),
+            api_url: "http://127.0.0.1:9".to_owned(),
+            max_concurrent: 8,
+            poll_runners: Duration::from_secs(60),
+        },
+        intake: Intake {
+            path: "/webhook".to_owned(),
+            secrets: vec![SecretString::from("webhook-secret")],
+            max_body: 25 << 20,
+            dedupe_ttl: Duration::from_secs(72 * 3600),
+        },
+        store: StoreConfig {
+            backend: Backend::Embedded { path: folder.join("runnerfleet.redb") },
+            visibility_timeout: Duration::from_secs(60),
+            retention: Duration::from_secs(24 * 3600),
+        },
+        http: Http {
+            listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin_socket: folder.join("runnerfleet.sock"),
+        },
+        docker: Docker { url: None, max_runners: 100, reserve_memory: 0, concurrent_starts: None },
+        limits: Limits { max_runners: 100, disk_free_min: 0 },
+        allow_public_repositories: false,
+        log: Log { level: "info".to_owned(), json: false },
+        folder,
+    }
+}
