@@ -1,6 +1,7 @@
 //! runnerfleet: every queued GitHub Actions job gets a fresh runner on its users' own machines.
 
 pub mod config;
+pub mod durable;
 pub mod github;
 pub mod model;
 pub mod provider;
