@@ -1,6 +1,7 @@
 //! x
 pub mod clock;
 pub mod config;
+pub mod durable;
 pub mod github;
 pub mod model;
 pub mod plan;

@@ -4,7 +4,10 @@
 //! compare-and-set on the row's version. The right to add a runner is taken atomically ([`Store::reserve`]).
 
 pub mod embedded;
+mod feed;
 pub mod redis;
+
+pub(crate) use feed::Feeds;
 
 use crate::model::{HostId, Job, JobKey, PoolName, Runner, RunnerName};
 use async_trait::async_trait;

@@ -1,1 +1,0 @@
-//! queue: redis (see mod.rs for the contract).

@@ -1,1 +1,0 @@
-//! store: redis (see mod.rs for the contract).
