@@ -1,0 +1,213 @@
+//! One request on the wire: octocrab carries it, everything else is decided here.
+//!
+//! octocrab's own authentication is not used (it would mint one token for each concurrent caller and send page 2 of a
+//! list on a foreign base URL without any), nor its retries (one POST became four), nor its redirects (a redirected POST
+//! became a GET). What comes back is the bare answer, for the callers to read.
+
+use super::error::Error;
+use super::redact::redact;
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::{BodyExt, Limited};
+use jiff::Timestamp;
+use octocrab::{OctoBody, Octocrab};
+use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+
+/// The version of the REST API that our types are written for.
+const API_VERSION: &str = "2022-11-28";
+
+/// A page of 100 runners has some 100 kB; anything near this bound is not GitHub's answer.
+const BODY_MAX: usize = 16 * 1024 * 1024;
+
+/// A renamed repository costs one redirect, one that was renamed again costs another.
+const REDIRECTS_MAX: usize = 5;
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// No answer. The text holds no secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// The connection could not be made, or broke.
+    Network(String),
+    /// It took too long.
+    TimedOut(Duration),
+    /// GitHub sent us somewhere that our token must not go.
+    Astray(String),
+}
+
+/// The way to one GitHub.
+#[derive(Debug)]
+pub(super) struct Transport {
+    octocrab: Octocrab,
+    origin: Uri,
+    base_path: String,
+    request_timeout: Duration,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// GitHub's clock when it answered.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        http_date(self.header("date")?)
+    }
+}
+
+/// A moment as HTTP writes it.
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+impl Transport {
+    /// Must be called inside a Tokio runtime: octocrab starts a task there.
+    pub(super) fn new(api_url: &str, connect_timeout: Duration, request_timeout: Duration) -> Result<Self, Error> {
+        let unfit = |why: String| Error::Invalid { what: format!("use `{api_url}` as GitHub's address"), message: why };
+        let base: Uri = api_url.parse().map_err(|error: http::uri::InvalidUri| unfit(error.to_string()))?;
+        let (Some(scheme), Some(authority)) = (base.scheme_str(), base.authority()) else {
+            return Err(unfit("it must begin with https:// and a host".to_owned()));
+        };
+        let origin = Uri::builder()
+            .scheme(scheme)
+            .authority(authority.clone())
+            .path_and_query("/")
+            .build()
+            .map_err(|error| unfit(error.to_string()))?;
+        // An error only says that a provider was installed before.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // The origin alone: octocrab's rule for joining a base path guesses, so paths are joined here.
+        let octocrab = Octocrab::builder()
+            .base_uri(origin.clone())
+            .and_then(|builder| {
+                builder
+                    .set_connect_timeout(Some(connect_timeout))
+                    .add_header(USER_AGENT, concat!("runnerfleet/", env!("CARGO_PKG_VERSION")).to_owned())
+                    .add_header(ACCEPT, "application/vnd.github+json".to_owned())
+                    .add_header(HeaderName::from_static("x-github-api-version"), API_VERSION.to_owned())
+                    .build()
+            })
+            .map_err(|error| unfit(in_words(&error)))?;
+        let base_path = base.path().trim_end_matches('/').to_owned();
+        Ok(Self { octocrab, origin, base_path, request_timeout })
+    }
+
+    /// Sends one request and reads the whole answer, within the time-out. Follows redirects on the same host, with the
+    /// same method and body.
+    pub(super) async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Bytes>,
+        bearer: &SecretString,
+    ) -> Result<Answer, NoAnswer> {
+        tokio::time::timeout(self.request_timeout, self.follow(method, path, body, bearer))
+            .await
+            .unwrap_or(Err(NoAnswer::TimedOut(self.request_timeout)))
+    }
+
+    async fn follow(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Bytes>,
+        bearer: &SecretString,
+    ) -> Result<Answer, NoAnswer> {
+        let mut path = format!("{}/{}", self.base_path, path.trim_start_matches('/'));
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.once(method, &path, body, bearer).await?;
+            match answer.status {
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => path = self.redirected(&answer)?,
+                _ => return Ok(answer),
+            }
+        }
+        Err(NoAnswer::Astray(format!("it redirected more than {REDIRECTS_MAX} times")))
+    }
+
+    /// Path and query of a redirect's target. Another host, port or scheme never gets our token, and without a token
+    /// there is nothing to ask there.
+    fn redirected(&self, answer: &Answer) -> Result<String, NoAnswer> {
+        let location = answer.header("location").unwrap_or_default();
+        let target: Uri = location
+            .parse()
+            .map_err(|_| NoAnswer::Astray(format!("its {LOCATION} header is no address: `{}`", redact(location))))?;
+        let same_host = match (target.scheme_str(), target.host()) {
+            (Some(scheme), Some(host)) => {
+                Some(scheme) == self.origin.scheme_str()
+                    && self.origin.host().is_some_and(|ours| ours.eq_ignore_ascii_case(host))
+                    && port(&target) == port(&self.origin)
+            }
+            (None, None) => location.starts_with('/'),
+            _ => false,
+        };
+        match target.path_and_query() {
+            Some(path) if same_host => Ok(path.as_str().to_owned()),
+            _ => Err(NoAnswer::Astray(format!(
+                "it redirects to `{}`, which is not the host of `api_url`; not followed",
+                redact(target.host().unwrap_or(location))
+            ))),
+        }
+    }
+
+    async fn once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Bytes>,
+        bearer: &SecretString,
+    ) -> Result<Answer, NoAnswer> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
+            .map_err(|_| NoAnswer::Astray("the token holds characters that no header may hold".to_owned()))?;
+        authorization.set_sensitive(true);
+        let mut request = http::Request::builder().method(method).uri(path).header(AUTHORIZATION, authorization);
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(body.map_or_else(OctoBody::empty, |body| OctoBody::from(body.clone())))
+            .map_err(|error| NoAnswer::Astray(error.to_string()))?;
+        let response = self.octocrab.execute(request).await.map_err(|error| NoAnswer::Network(in_words(&error)))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, BODY_MAX)
+            .collect()
+            .await
+            .map_err(|error| NoAnswer::Network(in_words(error.as_ref())))?
+            .to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
+    }
+}
+
+/// The port, or what the scheme means without one.
+fn port(uri: &Uri) -> Option<u16> {
+    uri.port_u16().or_else(|| match uri.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    })
+}
+
+/// An error and its causes, without repetition: the outer ones alone ("client error (Connect)") tell nothing.
+fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    // octocrab's own wrapper only repeats its cause.
+    let mut next = if error.is::<octocrab::Error>() { error.source().or(Some(error)) } else { Some(error) };
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !words.iter().any(|known| known.contains(&text)) {
+            words.push(text);
+        }
+        next = error.source();
+    }
+    redact(&words.join(": "))
+}
