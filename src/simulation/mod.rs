@@ -1,1 +1,3 @@
 //! The simulated GitHub and the stand-in agent: what `demo` and the tests run against.
+
+pub mod image;

@@ -1,1 +1,153 @@
-//! Docker Engine behind the provider trait.
+//! Docker Engine behind the provider trait. bollard's names stay in this folder.
+//!
+//! - `connection`: where the engine is, and what its errors mean
+//! - [`labels`]: whose a container is
+//! - `body`, `wrapper`: what a container is asked for, and how its credential gets in (pure)
+//! - `containers`: create, start, look, remove
+//! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
+//! - `watch`: the feed of news
+//! - `evidence`: what is kept of a container that ended
+//! - `images`: pull and import
+//!
+//! Nothing is asked of the engine when a [`Docker`] is made: it may be away at the start of the program, or later. Each
+//! call connects anew and heals by itself.
+
+mod body;
+mod connection;
+mod containers;
+mod evidence;
+mod firewall;
+mod images;
+pub mod labels;
+mod network;
+mod watch;
+mod wrapper;
+
+pub use wrapper::NO_CREDENTIAL;
+
+use crate::config::{self, Network};
+use crate::model::{Container, ContainerId, Evidence, HostId, InstanceId, RunnerName};
+use crate::provider::{Capacity, ContainerNews, ContainerSpec, Provider, ProviderError};
+use async_trait::async_trait;
+use connection::{Address, Connection, LOOK_UP};
+use firewall::Firewall;
+use jiff::Timestamp;
+use network::Names;
+use secrecy::SecretString;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+
+/// One fleet's view of one engine. Clones share everything that changes.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    connection: Arc<Connection>,
+    instance: InstanceId,
+    host: HostId,
+    names: Names,
+    firewall: Arc<Firewall>,
+    /// Runners whose network may be there before their container is.
+    being_created: Arc<Mutex<HashSet<RunnerName>>>,
+    /// Containers of ours whose labels cannot be read, told once each.
+    told_unreadable: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Docker {
+    /// A view of the engine at the configured address (else `DOCKER_HOST`, else the local socket). Nothing is asked of
+    /// it yet.
+    ///
+    /// # Errors
+    /// [`ProviderError::Refused`] for an address that this program cannot speak to.
+    pub fn connect(config: &config::Docker, instance: &InstanceId, host: &HostId) -> Result<Self, ProviderError> {
+        let names = Names::new(instance);
+        Ok(Self {
+            connection: Arc::new(Connection::new(Address::choose(config.url.as_deref())?)),
+            instance: instance.clone(),
+            host: host.clone(),
+            firewall: Arc::new(Firewall::new(&names)),
+            names,
+            being_created: Arc::default(),
+            told_unreadable: Arc::default(),
+        })
+    }
+
+    /// The filter for what is ours.
+    fn filter(&self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), vec![format!("{}={}", labels::INSTANCE, self.instance)])])
+    }
+
+    /// The engine's clock, which dates its containers, networks and events.
+    async fn engine_time(&self) -> Result<Timestamp, ProviderError> {
+        let info = self.connection.call(LOOK_UP, |docker| async move { docker.info().await }).await?;
+        info.system_time
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| ProviderError::Refused("the engine does not tell its time".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Provider for Docker {
+    async fn prepare(&self, network: &Network) -> Result<(), ProviderError> {
+        match network {
+            Network::Isolated => {
+                self.ensure_isolated().await?;
+                self.firewall.ensure(self.connection.is_local()).await;
+                Ok(())
+            }
+            Network::Dedicated => {
+                self.firewall.ensure(self.connection.is_local()).await;
+                Ok(())
+            }
+            Network::None | Network::Named(_) => Ok(()),
+        }
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, ProviderError> {
+        self.make(spec).await
+    }
+
+    async fn start(&self, id: &ContainerId, credential: &SecretString) -> Result<(), ProviderError> {
+        self.hand_over(id, credential).await
+    }
+
+    async fn list(&self) -> Result<Vec<Container>, ProviderError> {
+        self.list_all().await
+    }
+
+    fn watch(&self) -> mpsc::Receiver<ContainerNews> {
+        watch::spawn(self.clone())
+    }
+
+    async fn runs_a_job(&self, id: &ContainerId) -> Result<bool, ProviderError> {
+        self.has_worker(id).await
+    }
+
+    async fn evidence(&self, id: &ContainerId) -> Result<Option<Evidence>, ProviderError> {
+        self.find_evidence(id).await
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        self.take_down(id).await
+    }
+
+    async fn capacity(&self) -> Result<Capacity, ProviderError> {
+        let info = self.connection.call(LOOK_UP, |docker| async move { docker.info().await }).await?;
+        let folder = info.docker_root_dir.filter(|_| self.connection.is_local());
+        // A socket of this machine may lead to an engine in another (Docker Desktop): then the folder is not here.
+        let disk = folder.and_then(|folder| rustix::fs::statvfs(folder.as_str()).ok());
+        Ok(Capacity {
+            cpus: info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(0),
+            memory: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+            disk_free: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        })
+    }
+
+    async fn ping(&self) -> Result<String, ProviderError> {
+        let version = self.connection.call(LOOK_UP, |docker| async move { docker.version().await }).await?;
+        Ok(format!(
+            "Docker Engine {}, API {}",
+            version.version.unwrap_or_else(|| "of unknown version".to_owned()),
+            version.api_version.unwrap_or_else(|| "unknown".to_owned())
+        ))
+    }
+}

@@ -1,0 +1,361 @@
+//! A container's way: made, started with its credential, looked at, removed.
+
+use super::connection::{CHANGE, Failure, LOOK_UP};
+use super::{Docker, body, labels};
+use crate::config::Network;
+use crate::model::{Container, ContainerId, ContainerStatus, RunnerName};
+use crate::provider::{ContainerSpec, ProviderError};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use bollard::query_parameters::{
+    AttachContainerOptions, CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, TopOptions,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tracing::{debug, warn};
+
+/// The agent's process that runs a job.
+const WORKER: &str = "Runner.Worker";
+
+/// Looked at so many at a time when all are listed.
+const AT_ONCE: usize = 8;
+
+/// A removal that somebody else began is waited for so long: a kill takes the engine ten seconds at most, a full disk
+/// makes it slow.
+const REMOVAL: Duration = Duration::from_secs(30);
+/// Between two looks at such a removal.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// So long the hand-over's connection stays open for the engine to read the last bytes.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Beyond so many remembered ids the warnings may repeat.
+const TOLD_MAX: usize = 1000;
+
+/// A runner whose network is there before its container; forgotten on every way out of `make`.
+struct BeingCreated<'a>(&'a Docker, RunnerName);
+
+impl<'a> BeingCreated<'a> {
+    fn note(docker: &'a Docker, runner: &RunnerName) -> Self {
+        docker.being_created.lock().unwrap_or_else(PoisonError::into_inner).insert(runner.clone());
+        Self(docker, runner.clone())
+    }
+}
+
+impl Drop for BeingCreated<'_> {
+    fn drop(&mut self) {
+        self.0.being_created.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+impl Docker {
+    pub(super) async fn make(&self, spec: &ContainerSpec) -> Result<ContainerId, ProviderError> {
+        let _note = BeingCreated::note(self, &spec.runner);
+        match &spec.network {
+            // The engine makes a container on a network that is not there, and refuses to start it: so look now.
+            Network::Isolated => self.ensure_isolated().await?,
+            Network::Dedicated => self.ensure_dedicated(&spec.runner).await?,
+            Network::None | Network::Named(_) => {}
+        }
+        let made = self.make_container(spec).await;
+        if let (Err(error), Network::Dedicated) = (&made, &spec.network)
+            // The container that has the name has the network, too.
+            && !matches!(error, ProviderError::NameTaken(_))
+            && let Err(why) = self.remove_dedicated(&spec.runner).await
+        {
+            // An engine that went away between the two; the sweep finds it.
+            debug!(runner.name = %spec.runner, "the network of `{}` stays for now: {why}", spec.runner);
+        }
+        made
+    }
+
+    async fn make_container(&self, spec: &ContainerSpec) -> Result<ContainerId, ProviderError> {
+        match self.request_container(spec).await {
+            Err(failure) if is_missing_image(&failure) && spec.pull => {
+                self.pull(&spec.image).await?;
+                self.request_container(spec).await
+            }
+            answer => answer,
+        }
+        .map_err(|failure| match failure {
+            failure if is_missing_image(&failure) => ProviderError::ImageMissing {
+                image: spec.image.clone(),
+                why: format!(
+                    "not on this engine, and this pool does not pull; `docker pull {}` fetches it",
+                    spec.image
+                ),
+            },
+            failure if failure.is(409) => ProviderError::NameTaken(spec.runner.clone()),
+            failure => failure.into(),
+        })
+    }
+
+    async fn request_container(&self, spec: &ContainerSpec) -> Result<ContainerId, Failure> {
+        let options = CreateContainerOptions { name: Some(spec.runner.to_string()), ..Default::default() };
+        let body = body::body(spec, &self.instance, &self.names);
+        let made =
+            self.connection.call(CHANGE, |docker| async move { docker.create_container(Some(options), body).await });
+        let made = made.await?;
+        for warning in made.warnings {
+            // "Your kernel does not support swap limit capabilities" comes with every one on such a host.
+            debug!(runner.name = %spec.runner, "the engine warns about `{}`: {warning}", spec.runner);
+        }
+        Ok(ContainerId::new(made.id))
+    }
+
+    /// Attaches, starts, writes the line, and closes. A call that is cut off anywhere leaves a container that never
+    /// started, or one that ends with [`NO_CREDENTIAL`](super::NO_CREDENTIAL): never one that runs without.
+    pub(super) async fn hand_over(&self, id: &ContainerId, credential: &SecretString) -> Result<(), ProviderError> {
+        let refused = |why: String| Err(ProviderError::Refused(why));
+        let line = credential.expose_secret();
+        if line.is_empty() || line.contains(['\n', '\0']) {
+            return refused("the credential is not one line of text".to_owned());
+        }
+        let Some(found) = self.inspect_ours(id).await? else { return refused(format!("container {id} is gone")) };
+        match found.state.as_ref().and_then(|state| state.status) {
+            Some(ContainerStateStatusEnum::CREATED) => {}
+            // What is written to a container that has its credential would stay in the pipe, for its job to read.
+            _ => return refused(format!("container {id} was started before")),
+        }
+        let options = AttachContainerOptions { stdin: true, stream: true, ..Default::default() };
+        let attached = self
+            .connection
+            .call(LOOK_UP, |docker| async move { docker.attach_container(id.as_str(), Some(options)).await });
+        let mut attached = attached.await?;
+        self.start_container(id, &found).await?;
+        let write = async {
+            attached.input.write_all(line.as_bytes()).await?;
+            attached.input.write_all(b"\n").await?;
+            attached.input.flush().await?;
+            attached.input.shutdown().await
+        };
+        match tokio::time::timeout(LOOK_UP, write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(ProviderError::Unavailable(format!("the credential was not taken: {error}"))),
+            Err(_) => return Err(ProviderError::Unavailable("the credential was not taken in time".to_owned())),
+        }
+        // A connection that is closed at once may be reset before the engine has read all of it.
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(DRAIN, async { while attached.output.next().await.is_some() {} }).await;
+        });
+        Ok(())
+    }
+
+    async fn start_container(&self, id: &ContainerId, found: &ContainerInspectResponse) -> Result<(), ProviderError> {
+        let start =
+            || self.connection.call(CHANGE, |docker| async move { docker.start_container(id.as_str(), None).await });
+        match start().await {
+            // Somebody removed the network between create and start.
+            Err(failure) if is_missing_network(&failure) => {
+                let mode = found.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
+                let runner = runner_of(found);
+                match (mode, runner) {
+                    (Some(mode), _) if mode == self.names.isolated() => self.ensure_isolated().await?,
+                    (Some(mode), Some(runner)) if mode == self.names.dedicated(&runner) => {
+                        self.ensure_dedicated(&runner).await?;
+                    }
+                    _ => return Err(failure.into()),
+                }
+                Ok(start().await?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    pub(super) async fn list_all(&self) -> Result<Vec<Container>, ProviderError> {
+        let options = ListContainersOptions { all: true, filters: Some(self.filter()), ..Default::default() };
+        let listed = self.connection.call(LOOK_UP, |docker| async move { docker.list_containers(Some(options)).await });
+        let ids = listed.await?.into_iter().filter_map(|container| container.id).map(ContainerId::new);
+        // The list has no OOM flag, and the exit code only in a text for people.
+        let all: Vec<_> = stream::iter(ids.map(|id| async move { self.look(&id).await }))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut all: Vec<Container> = all.into_iter().flatten().collect();
+        all.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.id.cmp(&b.id)));
+        Ok(all)
+    }
+
+    /// One container of ours as it is now. `None`: gone, somebody else's, or with labels that cannot be read.
+    pub(super) async fn look(&self, id: &ContainerId) -> Result<Option<Container>, ProviderError> {
+        let Some(found) = self.inspect(id).await? else { return Ok(None) };
+        if !labels::are_ours(labels_of(&found), &self.instance) {
+            return Ok(None);
+        }
+        match told(id, &found) {
+            Ok(container) => Ok(Some(container)),
+            Err(why) => {
+                let mut told = self.told_unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.len() >= TOLD_MAX {
+                    told.clear();
+                }
+                if told.insert(id.to_string()) {
+                    warn!("container {id} carries this fleet's label but is left alone: {why}");
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    async fn inspect(&self, id: &ContainerId) -> Result<Option<ContainerInspectResponse>, ProviderError> {
+        match self
+            .connection
+            .call(LOOK_UP, |docker| async move { docker.inspect_container(id.as_str(), None).await })
+            .await
+        {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.is(404) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The same, and a refusal where it is not ours: asked before anything is done to a container.
+    pub(super) async fn inspect_ours(
+        &self,
+        id: &ContainerId,
+    ) -> Result<Option<ContainerInspectResponse>, ProviderError> {
+        match self.inspect(id).await? {
+            Some(found) if !labels::are_ours(labels_of(&found), &self.instance) => {
+                Err(ProviderError::Refused(format!("container {id} does not belong to fleet `{}`", self.instance)))
+            }
+            found => Ok(found),
+        }
+    }
+
+    pub(super) async fn has_worker(&self, id: &ContainerId) -> Result<bool, ProviderError> {
+        // The engine wants the pid among the columns.
+        let options = TopOptions { ps_args: "-eo pid,comm,args".to_owned() };
+        let top = self
+            .connection
+            .call(LOOK_UP, |docker| async move { docker.top_processes(id.as_str(), Some(options)).await });
+        match top.await {
+            Ok(top) => Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process))),
+            // Gone; not running.
+            Err(failure) if failure.is(404) || failure.is(409) => Ok(false),
+            // Engines differ in the status for a container that ended while they looked.
+            Err(failure @ Failure::Answer { .. }) => match self.look(id).await? {
+                Some(Container { status: ContainerStatus::Running, .. }) => Err(failure.into()),
+                Some(_) | None => Ok(false),
+            },
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    pub(super) async fn take_down(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        let Some(found) = self.inspect_ours(id).await? else { return Ok(()) };
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        let removed = self
+            .connection
+            .call(CHANGE, |docker| async move { docker.remove_container(id.as_str(), Some(options)).await });
+        match removed.await {
+            Ok(()) => {}
+            Err(failure) if failure.is(404) => {}
+            Err(failure) if failure.is(409) => self.wait_until_gone(id).await?,
+            Err(failure) => return Err(failure.into()),
+        }
+        let mode = found.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
+        match runner_of(&found) {
+            Some(runner) if mode == Some(self.names.dedicated(&runner).as_str()) => {
+                self.remove_dedicated(&runner).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Somebody else removes it already.
+    async fn wait_until_gone(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        let gone = async {
+            while self.inspect(id).await?.is_some() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(REMOVAL, gone).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ProviderError::Refused(format!("the removal of container {id} does not end"))),
+        }
+    }
+}
+
+fn labels_of(found: &ContainerInspectResponse) -> Option<&std::collections::HashMap<String, String>> {
+    found.config.as_ref().and_then(|config| config.labels.as_ref())
+}
+
+fn runner_of(found: &ContainerInspectResponse) -> Option<RunnerName> {
+    labels_of(found).and_then(|labels| labels.get(labels::RUNNER)).map(RunnerName::new)
+}
+
+/// A container in our words.
+fn told(id: &ContainerId, found: &ContainerInspectResponse) -> Result<Container, String> {
+    let told = labels::read(labels_of(found).ok_or("it has no labels")?)?;
+    let created_at: Timestamp = found
+        .created
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .ok_or("the engine does not tell when it was made")?;
+    let configured = found.config.as_ref().and_then(|config| config.image.clone());
+    Ok(Container {
+        // An event may tell of it by a short id.
+        id: found.id.clone().map_or_else(|| id.clone(), ContainerId::new),
+        runner: told.runner,
+        pool: told.pool,
+        scope: told.scope,
+        host: told.host,
+        created_for: told.created_for,
+        registration: told.registration,
+        image: told.image.or(configured).unwrap_or_default(),
+        created_at,
+        status: status(found),
+    })
+}
+
+fn status(found: &ContainerInspectResponse) -> ContainerStatus {
+    use ContainerStateStatusEnum::{CREATED, DEAD, EMPTY, EXITED, PAUSED, REMOVING, RESTARTING, RUNNING, STOPPING};
+    let state = found.state.clone().unwrap_or_default();
+    let exited = ContainerStatus::Exited {
+        exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
+    };
+    match state.status.unwrap_or(EMPTY) {
+        CREATED => ContainerStatus::Created,
+        RUNNING | PAUSED | RESTARTING | STOPPING => ContainerStatus::Running,
+        // On its way out, its process may still be dying.
+        REMOVING | EMPTY if state.running == Some(true) => ContainerStatus::Running,
+        EXITED | DEAD | REMOVING | EMPTY => exited,
+    }
+}
+
+/// 20.10 says "No such image: x"; newer engines with the containerd store may say "x: not found". Nothing else that a
+/// create names can be missing with 404, except a network, which says so.
+fn is_missing_image(failure: &Failure) -> bool {
+    failure.is(404) && !is_missing_network(failure)
+}
+
+fn is_missing_network(failure: &Failure) -> bool {
+    matches!(failure, Failure::Answer { status: 404, message } if message.contains("network"))
+}
+
+/// Whether a line of `ps` is the worker: by the kernel's short name, or a path in its arguments (a script's own name is
+/// an argument of its shell). A job that fakes one only keeps its own container.
+fn is_worker(process: &[String]) -> bool {
+    let args = process.iter().skip(1).flat_map(|column| column.split_whitespace());
+    args.into_iter().any(|word| word.rsplit('/').next() == Some(WORKER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_known_by_name_or_path() {
+        let process = |comm: &str, args: &str| ["7", comm, args].map(str::to_owned);
+        assert!(is_worker(&process("Runner.Worker", "/home/runner/bin/Runner.Worker spawnclient 120 123")));
+        assert!(is_worker(&process("sh", "/bin/sh /tmp/Runner.Worker")));
+        assert!(!is_worker(&process("Runner.Listener", "/home/runner/bin/Runner.Listener run")));
+        assert!(!is_worker(&process("sh", "/bin/sh -c Runner.Worker.dll")));
+        assert!(!is_worker(&[]));
+    }
+}

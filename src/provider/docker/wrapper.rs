@@ -1,0 +1,173 @@
+//! The way of a credential from standard input to the agent: a few lines of POSIX shell in front of its command.
+//!
+//! The shell reads one line, gives it to the one process that needs it, and becomes the command. Everything variable
+//! arrives as an argument and is only ever expanded inside double quotes: no text of a configuration is read as shell.
+//! Only builtins are used, so that any image with `/bin/sh` will do.
+
+use crate::model::RunnerName;
+use crate::provider::StartCommand;
+
+/// The container's exit code when standard input ended before a whole line was there: the manager died between start
+/// and hand-over, or handed nothing over. Half a credential is never used.
+pub const NO_CREDENTIAL: i64 = 64;
+
+/// Reads the line. The variable is unset first: one of that name in the image's environment would come exported, and
+/// carry the credential to every child.
+const READ: &str = r#"unset credential
+if ! IFS= read -r credential || [ -z "$credential" ]; then
+  echo 'runnerfleet: no credential arrived on standard input' >&2
+  exit 64
+fi
+"#;
+
+/// `$@` is the command.
+const JIT: &str = r#"ACTIONS_RUNNER_INPUT_JITCONFIG=$credential
+unset credential
+export ACTIONS_RUNNER_INPUT_JITCONFIG
+exec "$@" </dev/null
+"#;
+
+/// `$1` to `$5` are url, name, labels, group and work folder; then comes the command. The token is in the environment
+/// of `config.sh` alone, which runs in its folder and is over before the command starts.
+const REGISTER: &str = r#"url=$1 name=$2 labels=$3 group=$4 work=$5
+shift 5
+folder=.
+case $1 in */*) folder=${1%/*}/ ;; esac
+(
+  cd "$folder" || exit
+  ACTIONS_RUNNER_INPUT_TOKEN=$credential
+  unset credential
+  export ACTIONS_RUNNER_INPUT_TOKEN
+  set -- --unattended --ephemeral --disableupdate --url "$url" --name "$name" --labels "$labels" --work "$work"
+  if [ -n "$group" ]; then set -- "$@" --runnergroup "$group"; fi
+  exec ./config.sh "$@"
+) </dev/null || exit
+unset credential url name labels group work folder
+exec "$@" </dev/null
+"#;
+
+/// Entrypoint and arguments of a container that starts this way.
+pub(super) fn command(start: &StartCommand, runner: &RunnerName) -> (Vec<String>, Vec<String>) {
+    let shell =
+        |script: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("{READ}{script}"), "runnerfleet".to_owned()];
+    match start {
+        StartCommand::Jit { command } => (shell(JIT), command.clone()),
+        StartCommand::Register { command, url, labels, group, work_dir } => {
+            let mut arguments = vec![
+                url.clone(),
+                runner.to_string(),
+                labels.join(","),
+                group.clone().unwrap_or_default(),
+                work_dir.clone(),
+            ];
+            arguments.extend(command.iter().cloned());
+            (shell(REGISTER), arguments)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::{Command, Output, Stdio};
+
+    fn run(start: &StartCommand, runner: &str, input: &str, env: &[(&str, &str)]) -> Output {
+        let (entrypoint, arguments) = command(start, &RunnerName::new(runner));
+        let mut child = Command::new(&entrypoint[0])
+            .args(&entrypoint[1..])
+            .args(arguments)
+            .envs(env.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn script(folder: &Path, name: &str, text: &str) -> String {
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_jit_config_reaches_the_command_and_nothing_of_it_is_on_standard_input() {
+        let show =
+            r#"printf '%s|' "$ACTIONS_RUNNER_INPUT_JITCONFIG" "${credential-unset}" "$@"; read -r x || echo eof"#;
+        let start =
+            StartCommand::Jit { command: ["/bin/sh", "-c", show, "sh", "a b", "$(id)"].map(str::to_owned).to_vec() };
+        let output = run(&start, "r", "eyJ9\\n $HOME =\nsecond line\n", &[("credential", "from the image")]);
+        assert_eq!(text(&output.stdout), "eyJ9\\n $HOME =|unset|a b|$(id)|eof\n");
+        assert!(output.status.success());
+    }
+
+    #[test]
+    fn without_a_whole_line_nothing_runs() {
+        let start = StartCommand::Jit { command: vec!["/bin/echo".to_owned(), "ran".to_owned()] };
+        for input in ["", "\n", "half a credential"] {
+            let output = run(&start, "r", input, &[]);
+            assert_eq!(output.status.code().map(i64::from), Some(NO_CREDENTIAL), "{input:?}");
+            assert_eq!(text(&output.stdout), "");
+            assert!(text(&output.stderr).contains("no credential arrived"));
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_to_config_sh_alone_and_no_text_is_read_as_shell() {
+        let folder = tempfile::tempdir().unwrap();
+        let hostile = "x'; touch owned; echo \"$(touch owned)`touch owned`\" $HOME *";
+        script(
+            folder.path(),
+            "config.sh",
+            r#"echo "token=$ACTIONS_RUNNER_INPUT_TOKEN in $PWD"; for a in "$@"; do echo "<$a>"; done"#,
+        );
+        let program =
+            script(folder.path(), "run.sh", r#"echo "then ${ACTIONS_RUNNER_INPUT_TOKEN-none}"; env; echo "[$1]""#);
+        let start = StartCommand::Register {
+            command: vec![program, hostile.to_owned()],
+            url: format!("https://github.com/{hostile}"),
+            labels: vec!["linux".to_owned(), hostile.to_owned()],
+            group: Some(hostile.to_owned()),
+            work_dir: "_work".to_owned(),
+        };
+        let output = run(&start, "linux-7", "AABB\n", &[("HOSTILE", hostile)]);
+        let (before, after) = text(&output.stdout).split_once("then none").unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        assert_eq!(
+            before,
+            format!(
+                "token=AABB in {}\n<--unattended>\n<--ephemeral>\n<--disableupdate>\n<--url>\n<https://github.com/{hostile}>\n\
+                 <--name>\n<linux-7>\n<--labels>\n<linux,{hostile}>\n<--work>\n<_work>\n<--runnergroup>\n<{hostile}>\n",
+                real.display()
+            )
+        );
+        assert!(!after.contains("AABB"), "{after}");
+        assert!(after.ends_with(&format!("[{hostile}]\n")));
+        assert!(!folder.path().join("owned").exists() && !Path::new("owned").exists());
+    }
+
+    #[test]
+    fn a_failed_registration_ends_it_with_its_code() {
+        let folder = tempfile::tempdir().unwrap();
+        script(folder.path(), "config.sh", r#"[ "$*" = "${*#*runnergroup}" ] && exit 3; exit 4"#);
+        let start = StartCommand::Register {
+            command: vec![script(folder.path(), "run.sh", "echo ran")],
+            url: "https://github.com/acme".to_owned(),
+            labels: vec!["linux".to_owned()],
+            group: None,
+            work_dir: "_work".to_owned(),
+        };
+        let output = run(&start, "r", "AABB\n", &[]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(3), ""));
+    }
+}
