@@ -51,16 +51,11 @@ pub struct Parts {
 pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn Store>)> {
     match &config.store.backend {
         Backend::Embedded { path } => {
-            let db = crate::store::embedded::open(path, config.store.visibility_timeout)?;
+            let db = crate::durable::embedded::open(path, config.store.visibility_timeout)?;
             Ok((db.queue(), db.store()))
         }
         Backend::Redis(redis) => {
-            let db = crate::store::redis::connect(
-                redis,
-                &config.host,
-                config.store.visibility_timeout,
-                config.intake.dedupe_ttl,
-            )?;
+            let db = crate::durable::redis::connect(redis, &config.host, config.store.visibility_timeout)?;
             Ok((db.queue(), db.store()))
         }
     }

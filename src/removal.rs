@@ -52,10 +52,10 @@ pub async fn remove_one(memory: &Memory, executor: &Executor, name: &RunnerName,
     match (result, row) {
         (Err(error), _) => RemoveOutcome::Kept { why: error.to_string() },
         (Ok(Outcome::Done), _) => RemoveOutcome::Removed,
-        (Ok(Outcome::NotDone), Some(row)) if row.state.name == StateName::Running => {
+        (Ok(_), Some(row)) if row.state.name == StateName::Running => {
             RemoveOutcome::Kept { why: format!("it runs a job ({}); --force ends the job as well", row.state.cause) }
         }
-        (Ok(Outcome::NotDone), _) => RemoveOutcome::Kept {
+        (Ok(_), _) => RemoveOutcome::Kept {
             why: "its container is gone; GitHub keeps its registration for now, and it is deleted as soon as GitHub lets us"
                 .to_owned(),
         },

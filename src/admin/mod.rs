@@ -40,10 +40,7 @@ pub struct RemoveRequest {
 
 /// The routes.
 pub fn router(desk: Desk) -> Router {
-    Router::new()
-        .route("/v1/overview", get(show))
-        .route("/v1/remove", post(remove))
-        .with_state(desk)
+    Router::new().route("/v1/overview", get(show)).route("/v1/remove", post(remove)).with_state(desk)
 }
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {

@@ -5,6 +5,7 @@ use super::complain;
 use crate::admin;
 use crate::app::{Parts, open_store};
 use crate::config::{Backend, Config};
+use crate::durable::embedded;
 use crate::model::{Observed, RunnerName};
 use crate::overview::{Overview, overview};
 use crate::plan::{Action, naming, plan};
@@ -12,7 +13,6 @@ use crate::provider::ContainerNews;
 use crate::reconcile::execute::Outcome;
 use crate::reconcile::feeds;
 use crate::removal::{RemoveOutcome, remove_one};
-use crate::store::embedded;
 use anyhow::Context;
 use std::sync::Arc;
 

@@ -109,7 +109,11 @@ impl Memory {
             containers: known.containers.clone(),
             registrations: known.registrations.clone(),
             capacity: known.capacity.clone(),
-            github_blocked: known.blocked.iter().map(|(scope, (blocked, _))| (scope.clone(), blocked.clone())).collect(),
+            github_blocked: known
+                .blocked
+                .iter()
+                .map(|(scope, (blocked, _))| (scope.clone(), blocked.clone()))
+                .collect(),
             in_flight: known.runners_in_flight.clone(),
             held: known.held.iter().map(|(name, (until, _))| (name.clone(), *until)).collect(),
             asked: known.asked.clone(),
@@ -290,7 +294,7 @@ impl Memory {
             std::collections::btree_map::Entry::Occupied(entry) => entry.get().1 + 1,
             std::collections::btree_map::Entry::Vacant(_) => 0,
         };
-        let until = until.unwrap_or_else(|| after(now, doubled(times)));
+        let until = until.unwrap_or_else(|| after(now, doubled(FIRST_HOLD, times)));
         entry.insert_entry((Blocked { until, why }, times));
     }
 
@@ -325,9 +329,10 @@ impl Memory {
                 Outcome::Done => {
                     known.held.remove(runner);
                 }
-                Outcome::NotDone => {
+                Outcome::NotDone | Outcome::NotGranted => {
+                    let first = if outcome == Outcome::NotDone { FIRST_HOLD } else { FIRST_HOLD / 20 };
                     let times = known.held.get(runner).map_or(0, |(_, times)| times + 1);
-                    known.held.insert(runner.clone(), (after(clock::now(), doubled(times)), times));
+                    known.held.insert(runner.clone(), (after(clock::now(), doubled(first, times)), times));
                 }
             }
         }
@@ -339,6 +344,6 @@ impl Memory {
     }
 }
 
-fn doubled(times: u32) -> Duration {
-    FIRST_HOLD.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
 }

@@ -73,6 +73,16 @@ pub fn open(path: &Path, visibility: Duration) -> Result<EmbeddedDb, OpenError> 
     open_with(Box::new(move || open_file(&file)), path, visibility)
 }
 
+/// An empty database in memory, gone with the last clone: for a look at things where there is no file.
+///
+/// # Errors
+/// [`OpenError`], should the operating system refuse a thread.
+pub fn in_memory() -> Result<EmbeddedDb, OpenError> {
+    let nowhere = Path::new("memory");
+    let opener = move || open_backend(redb::backends::InMemoryBackend::new(), nowhere);
+    open_with(Box::new(opener), nowhere, Duration::from_secs(60))
+}
+
 /// How the database is opened: at the start, and again after a failed commit.
 type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
 

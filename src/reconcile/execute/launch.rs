@@ -48,7 +48,7 @@ impl Executor {
                 debug!(runner.name = %name, "the store did not grant runner {name}: {refused:?}");
                 // What this decision was made on is not what stands: read it again before the next one.
                 self.memory.load(self.store.load().await?);
-                return Ok(Outcome::NotDone);
+                return Ok(Outcome::NotGranted);
             }
         }
         let deadline = pool.provision_timeout;

@@ -28,6 +28,9 @@ pub enum Outcome {
     Done,
     /// Somebody refused or was away. The same action is held back for a while.
     NotDone,
+    /// The store did not grant it, since it knew more than the plan. The next plan knows it too; the same action is held back
+    /// for a moment only.
+    NotGranted,
 }
 
 /// Why an action stopped half-way.
@@ -96,7 +99,10 @@ impl Executor {
             Action::RemoveContainer { runner, container } => self.remove_container(runner, container).await,
             Action::Deregister { scope, id, runner } => {
                 info!(runner.name = %runner, "deleting registration `{runner}` of {scope}: nothing stands behind it");
-                self.delete_registration(scope, *id).await.map(|_| Outcome::Done)
+                self.delete_registration(scope, *id).await.map(|answer| match answer {
+                    take_down::Registration::Gone => Outcome::Done,
+                    take_down::Registration::Busy(_) => Outcome::NotDone,
+                })
             }
         };
         match result {
@@ -113,7 +119,8 @@ impl Executor {
     }
 
     async fn assign(&self, key: JobKey, pool: Option<&PoolName>) -> Result<Outcome, ExecuteError> {
-        self.change_job(key, |job| (job.pool.as_ref() != pool).then(|| Job { pool: pool.cloned(), ..job.clone() })).await
+        self.change_job(key, |job| (job.pool.as_ref() != pool).then(|| Job { pool: pool.cloned(), ..job.clone() }))
+            .await
     }
 
     async fn expire(&self, key: JobKey) -> Result<Outcome, ExecuteError> {

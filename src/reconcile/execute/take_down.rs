@@ -11,8 +11,10 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 /// What GitHub said to a deletion.
-enum Registration {
+pub(super) enum Registration {
+    /// It is gone, now or before.
     Gone,
+    /// It runs a job, as far as GitHub knows.
     Busy(String),
 }
 
