@@ -129,7 +129,7 @@ fn apply_all(config: &Config, known: Option<&Job>, events: &[JobEvent]) -> Optio
     let mut changed: Option<Job> = None;
     for event in events {
         match Job::apply(changed.as_ref().or(known), event, clock::now()) {
-            Applied::Changed(job) => changed = Some(job),
+            Applied::Changed(job) => changed = Some(*job),
             Applied::Unchanged => {}
         }
     }

@@ -96,7 +96,7 @@ impl From<&JobAction> for JobState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// The job moved forward; save it.
-    Changed(Job),
+    Changed(Box<Job>),
     /// A repeated, late or resent event: nothing to save.
     Unchanged,
 }
@@ -124,7 +124,7 @@ impl Job {
         let queued_at = (next == JobState::Queued).then_some(now);
         let started_at = matches!(next, JobState::InProgress { .. }).then_some(now);
         let Some(known) = known else {
-            return Applied::Changed(Self {
+            return Applied::Changed(Box::new(Self {
                 facts: event.job.clone(),
                 state: next,
                 pool: None,
@@ -132,7 +132,7 @@ impl Job {
                 since: now,
                 queued_at,
                 started_at,
-            });
+            }));
         };
         // `in_progress` without a runner's name may come first; the name that a second one brings is news.
         let names_runner = matches!(
@@ -149,7 +149,7 @@ impl Job {
             }
             other => other,
         };
-        Applied::Changed(Self {
+        Applied::Changed(Box::new(Self {
             // A `completed` of a job that never started may come with empty labels: keep what is known.
             facts: if event.job.labels.is_empty() { known.facts.clone() } else { event.job.clone() },
             state: next,
@@ -158,7 +158,7 @@ impl Job {
             since: now,
             queued_at: queued_at.or(known.queued_at),
             started_at: started_at.or(known.started_at),
-        })
+        }))
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
         for (second, action) in actions.iter().enumerate() {
             let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
             if let Applied::Changed(next) = Job::apply(job.as_ref(), &event(action.clone()), now) {
-                job = Some(next);
+                job = Some(*next);
             }
         }
         job

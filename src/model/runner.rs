@@ -142,9 +142,8 @@ impl StateName {
         use StateName::{Created, Error, Removed, Running, Started, Stopped};
         matches!(
             (self, to),
-            (Created, Started | Removed | Error)
-                // GitHub's list can tell of a job before we saw the agent come up.
-                | (Created, Running)
+            // GitHub can tell of a job before we saw the agent come up.
+            (Created, Started | Running | Removed | Error)
                 | (Started, Running | Stopped | Error)
                 | (Running, Stopped | Error)
                 | (Stopped, Removed | Error)
@@ -168,6 +167,10 @@ impl fmt::Display for StateName {
 
 impl Runner {
     /// A row for a runner that is about to be made.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a row has this many facts from its first moment on, and no default for any"
+    )]
     pub fn intended(
         name: RunnerName,
         pool: PoolName,

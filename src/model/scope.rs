@@ -73,7 +73,9 @@ impl TryFrom<String> for Scope {
     /// GitHub logins and repository names: letters, digits, `-`, `_` and `.`.
     fn try_from(text: String) -> Result<Self, ScopeError> {
         let good = |part: &str| {
-            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            !part.is_empty()
+                && !matches!(part, "." | "..")
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         };
         let mut parts = text.split('/');
         match (parts.next(), parts.next(), parts.next()) {

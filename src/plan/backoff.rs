@@ -49,7 +49,7 @@ pub(super) fn failures(draft: &Draft<'_>, pool: &PoolName) -> Failures {
         let Some((at, cause)) = failure(runner) else { continue };
         if latest.is_none() {
             latest = Some(at);
-            found.last = cause.to_owned();
+            cause.clone_into(&mut found.last);
         }
         if at <= wave_began {
             found.count += 1;

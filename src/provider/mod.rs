@@ -74,6 +74,7 @@ pub enum StartCommand {
 
 /// News from the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "news are few, and moved once")]
 pub enum ContainerNews {
     /// The whole list: at the start of a watch and after each interruption, so that nothing is missed.
     All(Vec<Container>),

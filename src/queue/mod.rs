@@ -1,6 +1,6 @@
 //! The queue: events that were acknowledged to GitHub and are not applied yet.
 //!
-//! Two implementations: [`embedded`] (one file, nothing else to start) and [`redis`](self::redis) (many managers share
+//! Two implementations: [`embedded`] (one file, nothing else to start) and [`redis`] (many managers share
 //! one). One set of contract tests holds both. The webhook pushes, ingest receives and acknowledges.
 
 pub mod embedded;

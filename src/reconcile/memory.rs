@@ -288,14 +288,13 @@ impl Memory {
     pub fn block_github(&self, scope: &Scope, until: Option<Timestamp>, why: String) {
         let now = clock::now();
         let mut known = self.known();
-        let entry = known.blocked.entry(scope.clone());
-        let times = match &entry {
-            std::collections::btree_map::Entry::Occupied(entry) if entry.get().0.until > now => return,
-            std::collections::btree_map::Entry::Occupied(entry) => entry.get().1 + 1,
-            std::collections::btree_map::Entry::Vacant(_) => 0,
+        let times = match known.blocked.get(scope) {
+            Some((blocked, _)) if blocked.until > now => return,
+            Some((_, times)) => times + 1,
+            None => 0,
         };
         let until = until.unwrap_or_else(|| after(now, doubled(FIRST_HOLD, times)));
-        entry.insert_entry((Blocked { until, why }, times));
+        known.blocked.insert(scope.clone(), (Blocked { until, why }, times));
     }
 
     /// GitHub answered.

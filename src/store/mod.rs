@@ -1,6 +1,6 @@
 //! The store: what is known of jobs and runners, kept over restarts and shared by the managers of one fleet.
 //!
-//! Two implementations, [`embedded`] and [`redis`](self::redis), and one set of contract tests. Every write is a
+//! Two implementations, [`embedded`] and [`redis`], and one set of contract tests. Every write is a
 //! compare-and-set on the row's version. The right to add a runner is taken atomically ([`Store::reserve`]).
 
 pub mod embedded;

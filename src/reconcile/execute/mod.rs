@@ -159,26 +159,18 @@ impl Executor {
     async fn ask_job(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
         let (_, Some(job)) = self.memory.job(key) else { return Ok(Outcome::Done) };
         self.memory.asked_about(key);
-        match self.client.job(&job.facts.repository, job.facts.installation, key.id).await? {
-            Some(event) => {
-                ingest::apply_events(
-                    &self.config,
-                    self.store.as_ref(),
-                    &self.memory,
-                    BTreeMap::from([(key, vec![event])]),
-                )
-                .await?;
-                Ok(Outcome::Done)
-            }
-            None => {
-                let runner = job.state.runner().cloned();
-                let state = JobState::Completed { conclusion: "gone".to_owned(), runner };
-                self.change_job(key, |job| {
+        let answer = self.client.job(&job.facts.repository, job.facts.installation, key.id).await?;
+        let Some(event) = answer else {
+            let state = JobState::Completed { conclusion: "gone".to_owned(), runner: job.state.runner().cloned() };
+            return self
+                .change_job(key, |job| {
                     (!job.is_over()).then(|| Job { state: state.clone(), since: clock::now(), ..job.clone() })
                 })
-                .await
-            }
-        }
+                .await;
+        };
+        let events = BTreeMap::from([(key, vec![event])]);
+        ingest::apply_events(&self.config, self.store.as_ref(), &self.memory, events).await?;
+        Ok(Outcome::Done)
     }
 
     async fn record(
