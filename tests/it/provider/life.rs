@@ -201,7 +201,7 @@ async fn evidence_is_the_end_of_the_output_without_secrets() {
     let spec = fleet.spec(
         "1",
         r#"i=0; while [ $i -lt 60 ]; do echo "line $i"; i=$((i+1)); done
-        echo "token ghs_0123456789abcdef and done" >&2; printf '\033[31mred\377\n'; exit 3"#,
+        echo "token ghs_0123456789abcdef and done"; printf '\033[31mred\377\n'; exit 3"#,
     );
     let (code, output) = fleet.run(&spec).await;
     assert_eq!(code, 3);
