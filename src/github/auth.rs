@@ -4,7 +4,7 @@
 //! lapses. Tokens are opaque: their form and length change (GitHub, April 2026).
 
 use super::cache::{Cache, Kept};
-use super::error::{Error, refusal};
+use super::error::{Error, message, refusal};
 use super::line::{Endpoint, Line, Payer, Repeat, Request};
 use super::transport::Answer;
 use crate::config::{self, GitHubAuth};
@@ -272,11 +272,12 @@ impl App {
         if answer.status.is_success() {
             return TokenAnswer::read(&answer, &what, Line::now());
         }
-        Err(match refusal(&answer, &what, Line::now()) {
-            // 422: the installation has not got the permission (or the repository) that we narrow to.
-            Error::Invalid { what, message } => Error::Denied { what, needs: Some(acting.needs().to_owned()), message },
-            other => other,
-        })
+        if answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+            // The installation has not got the permission, or not the repository, that we narrow to.
+            let needs = Some(acting.needs().to_owned());
+            return Err(Error::Denied { what, needs, message: message(&answer) });
+        }
+        Err(refusal(&answer, &what, Line::now()))
     }
 
     async fn installation(&self, line: &Line, acting: &Acting) -> Result<Installation, Error> {

@@ -53,8 +53,8 @@ pub enum Error {
         /// GitHub's words, or ours.
         message: String,
     },
-    /// GitHub refuses the request as it is: asking again would not help.
-    #[error("cannot {what}: GitHub refuses the request: {message}")]
+    /// The request as it is cannot be granted: asking again would not help.
+    #[error("cannot {what}: {message}")]
     Invalid {
         /// The operation, in words.
         what: String,
@@ -110,7 +110,9 @@ pub(super) fn refusal(answer: &Answer, what: &str, now: Timestamp) -> Error {
             message,
         },
         StatusCode::NOT_FOUND | StatusCode::GONE => Error::NotFound { what, message },
-        status if status.is_client_error() || status.is_redirection() => Error::Invalid { what, message },
+        status if status.is_client_error() || status.is_redirection() => {
+            Error::Invalid { what, message: format!("GitHub refuses the request: {message}") }
+        }
         status => Error::Unavailable { what, message: format!("{} ({message})", status.as_u16()) },
     }
 }

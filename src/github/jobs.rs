@@ -64,8 +64,9 @@ impl Client {
     ) -> Result<Option<JobEvent>, Error> {
         let what = format!("read job {id} of `{repository}`");
         let scope = match Scope::try_from(repository.as_str().to_owned()) {
-            Ok(scope @ Scope::Repository { .. }) => scope,
-            Ok(Scope::Organization(_)) | Err(_) => {
+            // A dotted segment would lead to another path.
+            Ok(scope @ Scope::Repository { .. }) if !repository.as_str().split('/').any(|part| part == "..") => scope,
+            Ok(_) | Err(_) => {
                 let message = format!("`{repository}` is not `owner/name`");
                 return Err(Error::Invalid { what, message });
             }

@@ -132,29 +132,30 @@ impl Transport {
                 _ => return Ok(answer),
             }
         }
-        Err(NoAnswer::Astray(format!("it redirected more than {REDIRECTS_MAX} times")))
+        Err(NoAnswer::Astray(format!("GitHub redirected more than {REDIRECTS_MAX} times")))
     }
 
     /// Path and query of a redirect's target. Another host, port or scheme never gets our token, and without a token
     /// there is nothing to ask there.
     fn redirected(&self, answer: &Answer) -> Result<String, NoAnswer> {
         let location = answer.header("location").unwrap_or_default();
-        let target: Uri = location
-            .parse()
-            .map_err(|_| NoAnswer::Astray(format!("its {LOCATION} header is no address: `{}`", redact(location))))?;
+        let target: Uri = location.parse().map_err(|_| {
+            NoAnswer::Astray(format!("GitHub's {LOCATION} header is no address: `{}`", redact(location)))
+        })?;
         let same_host = match (target.scheme_str(), target.host()) {
             (Some(scheme), Some(host)) => {
                 Some(scheme) == self.origin.scheme_str()
                     && self.origin.host().is_some_and(|ours| ours.eq_ignore_ascii_case(host))
                     && port(&target) == port(&self.origin)
             }
-            (None, None) => location.starts_with('/'),
+            // `//host/path` names a host too.
+            (None, None) => location.starts_with('/') && !location.starts_with("//"),
             _ => false,
         };
         match target.path_and_query() {
             Some(path) if same_host => Ok(path.as_str().to_owned()),
             _ => Err(NoAnswer::Astray(format!(
-                "it redirects to `{}`, which is not the host of `api_url`; not followed",
+                "GitHub redirects to `{}`, which is not the host of `api_url`; not followed",
                 redact(target.host().unwrap_or(location))
             ))),
         }

@@ -3,6 +3,7 @@
 use crate::provider::ProviderError;
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
+use http::Uri;
 use std::error::Error as _;
 use std::fmt;
 use std::future::Future;
@@ -124,6 +125,14 @@ impl Connection {
                 self.address
             )));
         }
+        // bollard 0.21 agrees on a version and then leaves it out of its requests; the engine would answer each in its
+        // newest, whose shapes this program may not know.
+        let agreed = agreed.with_request_modifier(move |mut request| {
+            if let Some(uri) = with_version(request.uri(), version) {
+                *request.uri_mut() = uri;
+            }
+            request
+        });
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed.clone());
         Ok(agreed)
     }
@@ -155,6 +164,10 @@ impl Connection {
     pub(super) fn failure(&self, error: Error) -> Failure {
         match error {
             Error::DockerResponseServerError { status_code, message } => {
+                // An engine that was replaced by another between two calls.
+                if status_code == 400 && message.contains("client version") {
+                    self.forget();
+                }
                 Failure::Answer { status: status_code, message: message.trim().to_owned() }
             }
             Error::DockerStreamError { error } => Failure::Answer { status: 200, message: error.trim().to_owned() },
@@ -174,6 +187,17 @@ impl Connection {
             }
         }
     }
+}
+
+/// `/v1.41/info` for `/info`; nothing where a version is there already.
+fn with_version(uri: &Uri, version: ClientVersion) -> Option<Uri> {
+    let path = uri.path_and_query()?;
+    if path.as_str().starts_with("/v1.") {
+        return None;
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("/v{version}{path}").parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// bollard's texts name the layer ("error in the hyper legacy client"), the cause names the fault ("connection refused").
@@ -226,6 +250,14 @@ mod tests {
             let refused = Address::parse(url).unwrap_err().to_string();
             assert!(refused.contains(url) && refused.contains(part), "{refused}");
         }
+    }
+
+    #[test]
+    fn every_request_names_the_version() {
+        let uri: Uri = "unix://2f72756e/containers/json?all=true".parse().unwrap();
+        let versioned = with_version(&uri, OLDEST).unwrap();
+        assert_eq!(versioned.to_string(), "unix://2f72756e/v1.41/containers/json?all=true");
+        assert_eq!(with_version(&versioned, OLDEST), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{Docker, body, labels};
 use crate::config::Network;
 use crate::model::{Container, ContainerId, ContainerStatus, RunnerName};
 use crate::provider::{ContainerSpec, ProviderError};
+use bollard::container::AttachContainerResults;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, TopOptions,
@@ -120,12 +121,15 @@ impl Docker {
             // What is written to a container that has its credential would stay in the pipe, for its job to read.
             _ => return refused(format!("container {id} was started before")),
         }
-        let options = AttachContainerOptions { stdin: true, stream: true, ..Default::default() };
-        let attached = self
-            .connection
-            .call(LOOK_UP, |docker| async move { docker.attach_container(id.as_str(), Some(options)).await });
-        let mut attached = attached.await?;
-        self.start_container(id, &found).await?;
+        let mut attached = match self.attach_and_start(id).await {
+            // Somebody removed the network between create and start. The engine drops its end of the attached stream
+            // with a start that failed, so both are done again.
+            Err(failure) if is_missing_network(&failure) => {
+                self.heal_network(&found, failure).await?;
+                self.attach_and_start(id).await?
+            }
+            outcome => outcome?,
+        };
         let write = async {
             attached.input.write_all(line.as_bytes()).await?;
             attached.input.write_all(b"\n").await?;
@@ -144,24 +148,23 @@ impl Docker {
         Ok(())
     }
 
-    async fn start_container(&self, id: &ContainerId, found: &ContainerInspectResponse) -> Result<(), ProviderError> {
-        let start =
-            || self.connection.call(CHANGE, |docker| async move { docker.start_container(id.as_str(), None).await });
-        match start().await {
-            // Somebody removed the network between create and start.
-            Err(failure) if is_missing_network(&failure) => {
-                let mode = found.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
-                let runner = runner_of(found);
-                match (mode, runner) {
-                    (Some(mode), _) if mode == self.names.isolated() => self.ensure_isolated().await?,
-                    (Some(mode), Some(runner)) if mode == self.names.dedicated(&runner) => {
-                        self.ensure_dedicated(&runner).await?;
-                    }
-                    _ => return Err(failure.into()),
-                }
-                Ok(start().await?)
-            }
-            outcome => Ok(outcome?),
+    async fn attach_and_start(&self, id: &ContainerId) -> Result<AttachContainerResults, Failure> {
+        let id = id.as_str();
+        let options = AttachContainerOptions { stdin: true, stream: true, ..Default::default() };
+        let attached = self
+            .connection
+            .call(LOOK_UP, |docker| async move { docker.attach_container(id, Some(options)).await })
+            .await?;
+        self.connection.call(CHANGE, |docker| async move { docker.start_container(id, None).await }).await?;
+        Ok(attached)
+    }
+
+    async fn heal_network(&self, found: &ContainerInspectResponse, failure: Failure) -> Result<(), ProviderError> {
+        let mode = found.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
+        match (mode, runner_of(found)) {
+            (Some(mode), _) if mode == self.names.isolated() => self.ensure_isolated().await,
+            (Some(mode), Some(runner)) if mode == self.names.dedicated(&runner) => self.ensure_dedicated(&runner).await,
+            _ => Err(failure.into()),
         }
     }
 

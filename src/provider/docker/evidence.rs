@@ -46,19 +46,37 @@ impl Docker {
         self.connection
             .call(LOOK_UP, |docker| async move {
                 let mut stream = std::pin::pin!(docker.logs(id.as_str(), Some(options)));
-                let mut held = Vec::new();
+                let mut held = Held::default();
                 while let Some(piece) = stream.next().await {
-                    held.extend_from_slice(piece?.as_ref());
-                    if held.len() > HELD {
-                        held.drain(..held.len() - HELD);
-                        // What is left of the first line may start inside a secret.
-                        let line = held.iter().position(|byte| *byte == b'\n').map_or(held.len(), |end| end + 1);
-                        held.drain(..line);
-                    }
+                    held.add(piece?.as_ref());
                 }
-                Ok(held)
+                Ok(held.bytes)
             })
             .await
+    }
+}
+
+/// The end of an output of any length.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    /// What was let go ended inside a word, whose rest may be half a secret that nobody would know for one.
+    inside_word: bool,
+}
+
+impl Held {
+    fn add(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        let surplus = self.bytes.len().saturating_sub(HELD);
+        if surplus > 0 {
+            self.bytes.drain(..surplus);
+            self.inside_word = true;
+        }
+        if self.inside_word {
+            let end = self.bytes.iter().position(|byte| !is_token_sign(char::from(*byte)));
+            self.inside_word = end.is_none();
+            self.bytes.drain(..end.unwrap_or(self.bytes.len()));
+        }
     }
 }
 
@@ -148,6 +166,16 @@ mod tests {
     #[test]
     fn a_job_cannot_command_the_reader_s_terminal() {
         assert_eq!(tidy(b"\x1b[31mred\x1b[0m\tx\x07\x1b]0;title\r\nnext\xff\n"), "red\tx]0;title\nnext\u{fffd}");
+    }
+
+    #[test]
+    fn half_a_word_is_let_go() {
+        let mut held = Held::default();
+        held.add("x".repeat(HELD + 1).as_bytes());
+        held.add(b"rest-of-a-secret");
+        held.add(b"-and-more then\n");
+        held.add("word ".repeat(10).as_bytes());
+        assert_eq!(held.bytes, format!(" then\n{}", "word ".repeat(10)).into_bytes());
     }
 
     #[test]

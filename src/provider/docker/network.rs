@@ -171,15 +171,14 @@ impl Docker {
         };
         let found = self.network(&name).await?;
         let Some(found) = found else { return Err(ProviderError::Refused(format!("there is no network `{name}`"))) };
-        found
-            .ipam
-            .and_then(|ipam| ipam.config)
-            .into_iter()
-            .flatten()
-            .filter_map(|config| config.gateway)
-            // Some engines write the gateway with the length of its network.
-            .find_map(|text| text.split('/').next().and_then(|text| text.parse().ok()))
-            .ok_or_else(|| ProviderError::Refused(format!("network `{name}` has no gateway")))
+        let configs = found.ipam.and_then(|ipam| ipam.config).into_iter().flatten();
+        // Some engines write the gateway with the length of its network; 20.10 does not write that of its own bridge,
+        // which is always the subnet's first address.
+        let mut gateways = configs.filter_map(|config| {
+            let gateway = config.gateway.as_deref().and_then(|text| text.split('/').next()?.parse().ok());
+            gateway.or_else(|| config.subnet.as_deref().and_then(first_address))
+        });
+        gateways.next().ok_or_else(|| ProviderError::Refused(format!("network `{name}` has no gateway")))
     }
 
     async fn network(&self, name: &str) -> Result<Option<NetworkInspect>, ProviderError> {
@@ -254,9 +253,21 @@ impl Docker {
     }
 }
 
+/// `172.17.0.1` of `172.17.0.0/16`.
+fn first_address(subnet: &str) -> Option<IpAddr> {
+    let network: Ipv4Addr = subnet.split('/').next()?.parse().ok()?;
+    network.to_bits().checked_add(1).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subnet_s_first_address() {
+        assert_eq!(first_address("172.17.0.0/16"), Some(IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1))));
+        assert_eq!(first_address("fd00::/64"), None);
+    }
 
     #[test]
     fn the_kernel_takes_every_bridge_name() {

@@ -20,6 +20,8 @@ use runnerfleet::model::{LabelSet, RunnerName, Scope};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use server::{Reply, Server};
+use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -30,10 +32,19 @@ const ORG_TOKEN: &str = "POST /orgs/acme/actions/runners/registration-token";
 const ORG_INSTALLATION: &str = "GET /orgs/acme/installation";
 const MINT: &str = "POST /app/installations/77/access_tokens";
 
-/// A key pair as GitHub gives it out, made once for all tests of this run.
+/// A key as GitHub gives it out. Made once and kept in the build folder: each test is a process, and a key may take
+/// openssl a second.
 static KEY: LazyLock<String> = LazyLock::new(|| {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("app-key.pem");
+    if let Ok(key) = std::fs::read_to_string(&kept) {
+        return key;
+    }
     let made = Command::new("openssl").args(["genrsa", "-traditional", "2048"]).output().expect("openssl is installed");
     assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    // Renamed into place, so that a test beside this one never reads half a key.
+    let mut file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    file.write_all(&made.stdout).unwrap();
+    file.persist(kept).unwrap();
     String::from_utf8(made.stdout).unwrap()
 });
 

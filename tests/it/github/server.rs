@@ -240,3 +240,30 @@ fn inline(schema: &Value) -> Value {
         other => other.clone(),
     }
 }
+
+#[test]
+fn a_request_that_github_does_not_know_is_noticed() {
+    let asked = |query: &str, body: Value| {
+        let headers = [
+            ("accept", "application/vnd.github+json"),
+            ("x-github-api-version", "2022-11-28"),
+            ("user-agent", "runnerfleet/1"),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Asked { query: query.to_owned(), headers, body }
+    };
+    let jit = "/orgs/acme/actions/runners/generate-jitconfig";
+    let good = json!({ "name": "a", "runner_group_id": 1, "labels": ["x"] });
+    assert!(faults("POST", jit, &asked("", good.clone())).is_empty());
+    for (field, value) in [("labels", json!([])), ("runner_group_id", json!("1")), ("group", json!(1))] {
+        let mut bad = good.clone();
+        bad[field] = value;
+        assert_eq!(faults("POST", jit, &asked("", bad)).len(), 1, "{field}");
+    }
+    assert_eq!(faults("POST", jit, &asked("", json!({}))).len(), 3);
+    assert_eq!(faults("POST", jit, &asked("", Value::Null)).len(), 1);
+    assert_eq!(faults("GET", jit, &asked("", Value::Null)).len(), 1);
+    assert_eq!(faults("GET", "/orgs/acme/actions/runners", &asked("size=1", Value::Null)).len(), 1);
+    let mint = json!({ "permissions": { "administration": "own" } });
+    assert_eq!(faults("POST", "/app/installations/7/access_tokens", &asked("", mint)).len(), 1);
+}

@@ -2,7 +2,6 @@ use super::*;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use runnerfleet::model::{JobId, RepoName};
 use secrecy::ExposeSecret;
-use std::io::Write;
 use std::process::Stdio;
 
 #[derive(serde::Deserialize)]

@@ -1,0 +1,105 @@
+use crate::support::docker::{TestFleet, docker};
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use runnerfleet::provider::{Provider, ProviderError};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A registry with one image of one file, on loopback (where the engine asks for no TLS).
+struct Registry {
+    address: String,
+    server: tokio::task::JoinHandle<()>,
+}
+
+type Blobs = Arc<HashMap<String, (String, Vec<u8>)>>;
+
+impl Registry {
+    async fn start(tag: &str) -> Self {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(6);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, "hello", &b"hello\n"[..]).unwrap();
+        let layer = archive.into_inner().unwrap();
+        let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+        // A file of its own for each test, so that no other image shares the id.
+        let config = json!({
+            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }, "os": "linux",
+            "config": {"Labels": {"for": tag}},
+            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
+        });
+        let config = serde_json::to_vec(&config).unwrap();
+        let kind = "application/vnd.docker.distribution.manifest.v2+json";
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": kind,
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": config.len(), "digest": digest(&config),
+            },
+            "layers": [{
+                "mediaType": "application/vnd.docker.image.rootfs.diff.tar",
+                "size": layer.len(), "digest": digest(&layer),
+            }],
+        });
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        let octets = "application/octet-stream".to_owned();
+        let blobs: Blobs = Arc::new(HashMap::from([
+            (format!("manifests/{tag}"), (kind.to_owned(), manifest.clone())),
+            (format!("manifests/{}", digest(&manifest)), (kind.to_owned(), manifest)),
+            (format!("blobs/{}", digest(&config)), (octets.clone(), config)),
+            (format!("blobs/{}", digest(&layer)), (octets, layer)),
+        ]));
+        let app = Router::new()
+            .route("/v2/", axum::routing::get(|| async { "{}" }))
+            .route("/v2/acme/agent/{*what}", axum::routing::get(answer))
+            .with_state(blobs);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { address, server }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.server.abort();
+        for tag in ["", ":latest"] {
+            let image = format!("{}/acme/agent{tag}", self.address);
+            let _ = std::process::Command::new("docker").args(["rmi", "-f", &image]).output();
+        }
+    }
+}
+
+async fn answer(State(blobs): State<Blobs>, Path(what): Path<String>) -> Response {
+    match blobs.get(&what) {
+        Some((kind, bytes)) => {
+            let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+            let headers = [(header::CONTENT_TYPE, kind.clone()), ("docker-content-digest".parse().unwrap(), digest)];
+            (headers, bytes.clone()).into_response()
+        }
+        None => (StatusCode::NOT_FOUND, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#)
+            .into_response(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_image_is_pulled_where_the_pool_may() {
+    let fleet = TestFleet::start("pull").await;
+    let registry = Registry::start("latest").await;
+    let mut spec = fleet.spec("1", "");
+    spec.image = format!("{}/acme/agent", registry.address);
+    let refused = fleet.docker.create(&spec).await.unwrap_err();
+    assert!(matches!(refused, ProviderError::ImageMissing { .. }), "{refused:?}");
+    spec.pull = true;
+    let id = fleet.docker.create(&spec).await.unwrap();
+    assert_eq!(docker(&["inspect", "-f", "{{.Config.Image}}", id.as_str()]).trim(), spec.image);
+    fleet.docker.remove(&id).await.unwrap();
+
+    spec.image = format!("{}/acme/agent:none", registry.address);
+    let refused = fleet.docker.create(&spec).await.unwrap_err();
+    assert!(matches!(&refused, ProviderError::ImageMissing { why, .. } if why.contains("manifest")), "{refused:?}");
+}
