@@ -3,7 +3,29 @@
 //! `file` reads the text into these types and reports every problem of a file at once; nothing else in the program
 //! sees the file's own shape. Secrets are behind [`SecretString`] and print as nothing.
 
+mod build;
+mod excerpt;
 pub mod file;
+mod interpolate;
+mod later;
+mod leaf;
+mod names;
+mod node;
+mod org_url;
+mod pool;
+mod problem;
+mod reading;
+mod schema;
+mod secret;
+mod section;
+mod shape;
+mod summary;
+mod units;
+
+pub use file::{Loaded, load, parse};
+pub use problem::{Problem, Problems};
+pub use schema::schema;
+pub use summary::summary;
 
 use crate::model::{HostId, InstanceId, LabelSet, PoolName, Scope};
 use secrecy::SecretString;

@@ -1,0 +1,364 @@
+//! From the file's shape to [`Config`]: what holds where the file is silent, and what only two keys together can get
+//! wrong.
+//!
+//! Every check runs, whatever others found; a value that is not there at the end has told why.
+
+use super::pool::{Built, build_all, positive};
+use super::reading::{Placed, Reading, Spot};
+use super::secret::{check_private_key, check_token};
+use super::section::{Field, Key, Section, Slot};
+use super::shape::{self, File};
+use super::{Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig};
+use crate::model::{HostId, InstanceId};
+use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
+
+/// A Unix socket's address has 108 bytes, the last of them 0.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The configuration; `None` only after a problem was told.
+pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Option<Config> {
+    let file = file.over(File::built_in(&Key::NONE));
+    let runners = file.runners.good().map(|list| list.0.as_slice()).unwrap_or_default();
+    if let Field::Good(list) = &file.runners
+        && list.value.0.is_empty()
+    {
+        reading.warning(&list.spot, "there is no pool: no job will be served", "");
+    }
+    let built = build_all(runners, &file.runners_defaults, reading);
+    let github = github(&file.github, &built, reading);
+    let intake = intake(&file.intake, reading);
+    let store = store(&file.queue, reading);
+    let (host, docker) = host(&file, hostname, reading);
+    let limits = Limits {
+        max_runners: file.limits.max_runners.good().and_then(|count| count.get()).unwrap_or_default(),
+        disk_free_min: file.limits.disk_free_min.good().copied().unwrap_or_default().0,
+    };
+    check_room(&built, &limits, &docker, store.as_ref(), reading);
+    if let Field::Good(allowed) = &file.security.allow_public_repositories
+        && allowed.value
+    {
+        let message = "a pull request from a fork of a public repository runs anybody's code on this machine";
+        reading.warning(&allowed.spot, message, "");
+    }
+    let socket = socket(&file.http.admin, store.as_ref(), reading);
+    let http = Http { listen: file.http.listen.good()?.0, admin_socket: socket };
+    Some(Config {
+        folder: reading.folder.to_path_buf(),
+        instance: InstanceId::new(file.security.instance.good()?.0.clone()),
+        host,
+        pools: built.into_iter().map(|built| built.pool).collect(),
+        github: github?,
+        intake,
+        store: store?,
+        http,
+        docker,
+        limits,
+        allow_public_repositories: file.security.allow_public_repositories.good().copied()?,
+        log: Log {
+            level: file.log.level.good()?.0.clone(),
+            json: file.log.format.good() == Some(&shape::LogFormat::Json),
+        },
+    })
+}
+
+fn github(github: &shape::GitHub, built: &[Built], reading: &mut Reading<'_>) -> Option<GitHub> {
+    let auth = auth(&github.auth, reading);
+    let poll_runners = positive(&github.poll.runners, reading);
+    // One program speaks to one GitHub.
+    if let Some((first, others)) = built.split_first() {
+        for other in others.iter().filter(|other| other.site != first.site) {
+            let message = format!("is another GitHub than {} (line {})", first.site.text(), first.org_url.place.line);
+            reading.problem(&other.org_url, message, "run a second copy of the program for it, with a file of its own");
+        }
+    }
+    let explicit = github.api_url.good().and_then(|url| url.0.clone());
+    let api_url = match (explicit, built.first()) {
+        (Some((site, url)), _) => {
+            if let Field::Good(placed) = &github.api_url
+                && site.is_open_to_others()
+            {
+                reading.warning(
+                    &placed.spot,
+                    "tokens travel there without TLS, for everybody on the way to read",
+                    "use `https://`",
+                );
+            }
+            url
+        }
+        (None, Some(first)) => {
+            for open in built.iter().filter(|pool| pool.site.is_open_to_others()) {
+                reading.problem(&open.org_url, "tokens would travel there without TLS", "use `https://`");
+            }
+            first.site.api_url()
+        }
+        (None, None) => "https://api.github.com".to_owned(),
+    };
+    let max_concurrent = github.rate_limit.max_concurrent.good().and_then(|count| count.get()).unwrap_or_default();
+    Some(GitHub { auth: auth?, api_url, max_concurrent, poll_runners })
+}
+
+fn auth(auth: &shape::Auth, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
+    let token = either("token", &auth.token, &auth.token_file, &auth.at, reading);
+    if auth.app.given && !matches!(token, Either::Neither) {
+        reading.problem(&auth.at, "has both `app` and a token", "keep one of them");
+        return None;
+    }
+    if auth.app.given {
+        return app(&auth.app, reading);
+    }
+    match token {
+        Either::One(token, spot) => check_token(&token, &spot, reading).map(GitHubAuth::Token),
+        Either::Wrong => None,
+        Either::Neither => match (reading.env)("GITHUB_TOKEN").filter(|token| !token.is_empty()) {
+            Some(token) => {
+                let spot = auth.at.missing("token");
+                check_token(&SecretString::from(token), &spot, reading).map(GitHubAuth::Token)
+            }
+            None => {
+                let message = "nothing says who the program is at GitHub, and the variable `GITHUB_TOKEN` is not set";
+                reading.problem(&auth.at, message, "give `github.auth.app` (recommended) or `github.auth.token`");
+                None
+            }
+        },
+    }
+}
+
+fn app(app: &shape::App, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
+    let issuer = match (&app.client_id, &app.app_id) {
+        (Field::Good(_), Field::Good(second)) => {
+            reading.problem(&second.spot, "the App has a `client_id` already", "keep the `client_id`");
+            None
+        }
+        (Field::Good(id), Field::Absent) | (Field::Absent, Field::Good(id)) => Some(id.value.0.clone()),
+        (Field::Absent, Field::Absent) => {
+            reading.problem(&app.at.missing("client_id"), "is missing", "the App's settings page shows it");
+            None
+        }
+        (Field::Bad, _) | (_, Field::Bad) => None,
+    };
+    let private_key = match either("private_key", &app.private_key, &app.private_key_file, &app.at, reading) {
+        Either::One(key, spot) => check_private_key(&key, &spot, reading),
+        Either::Wrong => None,
+        Either::Neither => {
+            let hint = "write `private_key: ${NAME}`, or `private_key_file` with the path of the `.pem` file";
+            reading.problem(&app.at.missing("private_key"), "is missing", hint);
+            None
+        }
+    };
+    let installation = match app.installation_id.good()? {
+        super::names::Installation::Auto => None,
+        super::names::Installation::Number(number) => Some(*number),
+    };
+    Some(GitHubAuth::App { issuer: issuer?, private_key: private_key?, installation })
+}
+
+/// A secret that can be given in two ways.
+enum Either {
+    One(SecretString, Spot),
+    Neither,
+    /// Told.
+    Wrong,
+}
+
+fn either(
+    key: &str,
+    secret: &Field<super::secret::Secret>,
+    file: &Field<super::secret::SecretFile>,
+    section: &Spot,
+    reading: &mut Reading<'_>,
+) -> Either {
+    match (secret, file) {
+        (Field::Absent, Field::Absent) => Either::Neither,
+        (Field::Good(Placed { value, spot }), Field::Absent) => Either::One(value.0.clone(), spot.clone()),
+        (Field::Absent, Field::Good(Placed { value, spot })) => Either::One(value.0.clone(), spot.clone()),
+        (Field::Bad, Field::Absent) | (Field::Absent, Field::Bad) => Either::Wrong,
+        (Field::Good(_) | Field::Bad, Field::Good(_) | Field::Bad) => {
+            reading.problem(section, format!("has both `{key}` and `{key}_file`"), "keep one of them");
+            Either::Wrong
+        }
+    }
+}
+
+fn intake(intake: &shape::Intake, reading: &mut Reading<'_>) -> Intake {
+    let mut secrets: Vec<SecretString> = Vec::new();
+    for secret in intake.secrets.good().map(|list| list.0.as_slice()).unwrap_or_default() {
+        secrets.push(secret.value.0.clone());
+    }
+    if let Field::Good(file) = &intake.secrets_file {
+        let lines = file.value.0.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
+        secrets.extend(lines.map(SecretString::from));
+    }
+    let told = matches!(intake.secrets, Field::Bad) || matches!(intake.secrets_file, Field::Bad);
+    if secrets.is_empty() && !told {
+        let spot = match &intake.secrets {
+            Field::Good(list) => list.spot.clone(),
+            Field::Absent | Field::Bad => intake.at.missing("secrets"),
+        };
+        let hint = "write the webhook's secret as `secrets: [\"${WEBHOOK_SECRET}\"]` or `secrets: [\"file:/path\"]`";
+        reading.problem(&spot, "without a secret anybody could send deliveries", hint);
+    }
+    if let Field::Good(size) = &intake.max_body
+        && !(1..=100 << 20).contains(&size.value.0)
+    {
+        reading.problem(
+            &size.spot,
+            "is no bound that makes sense",
+            "25MiB are the most that GitHub sends; 100MiB are possible",
+        );
+    }
+    Intake {
+        path: intake.path.good().map(|path| path.0.clone()).unwrap_or_default(),
+        secrets,
+        max_body: intake.max_body.good().copied().unwrap_or_default().0,
+        dedupe_ttl: positive(&intake.dedupe_ttl, reading),
+    }
+}
+
+fn store(queue: &shape::Queue, reading: &mut Reading<'_>) -> Option<StoreConfig> {
+    let visibility_timeout = positive(&queue.visibility_timeout, reading);
+    let retention = positive(&queue.retention.done, reading);
+    let redis = queue.redis.given.then(|| redis(&queue.redis, reading)).flatten();
+    let backend = match queue.backend.good()? {
+        shape::BackendName::Embedded => {
+            if queue.redis.given {
+                let hint = "set `queue.backend: redis` to use it";
+                reading.warning(&queue.redis.at, "is not used: the backend is the embedded store", hint);
+            }
+            let path = &queue.embedded.path.good()?.0;
+            Backend::Embedded { path: reading.resolve(&path.to_string_lossy()) }
+        }
+        shape::BackendName::Redis => {
+            if !queue.redis.given {
+                let hint = "write `url: redis://host:6379/0`, or `sentinels` and `sentinel_master`";
+                reading.problem(&queue.redis.at.missing("url"), "is missing", hint);
+            }
+            Backend::Redis(redis?)
+        }
+    };
+    Some(StoreConfig { backend, visibility_timeout, retention })
+}
+
+fn redis(redis: &shape::Redis, reading: &mut Reading<'_>) -> Option<RedisConfig> {
+    let master = redis.sentinel_master.good().map(|name| name.0.clone());
+    let urls = match (&redis.url, &redis.sentinels) {
+        (Field::Good(_) | Field::Bad, Field::Good(_) | Field::Bad) => {
+            reading.problem(&redis.at, "has both `url` and `sentinels`", "keep one of them");
+            return None;
+        }
+        (Field::Absent, Field::Absent) => {
+            let hint = "write `url: redis://host:6379/0`, or `sentinels` and `sentinel_master`";
+            reading.problem(&redis.at.missing("url"), "is missing", hint);
+            return None;
+        }
+        (Field::Bad, Field::Absent) | (Field::Absent, Field::Bad) => return None,
+        (Field::Good(url), Field::Absent) => {
+            if let Field::Good(name) = &redis.sentinel_master {
+                let hint = "give the sentinels' addresses under `sentinels`, not under `url`";
+                reading.problem(&name.spot, "means nothing without `sentinels`", hint);
+            }
+            vec![url.value.0.clone()]
+        }
+        (Field::Absent, Field::Good(sentinels)) => {
+            if sentinels.value.0.is_empty() {
+                reading.problem(&sentinels.spot, "is empty", "give the address of at least one sentinel");
+            }
+            if redis.sentinel_master.is_absent() {
+                let hint = "it is the name behind `sentinel monitor` in the sentinels' configuration";
+                reading.problem(&redis.at.missing("sentinel_master"), "is missing", hint);
+            }
+            sentinels.value.0.iter().map(|sentinel| sentinel.value.0.clone()).collect()
+        }
+    };
+    Some(RedisConfig { urls, sentinel_master: master, prefix: redis.prefix.good()?.0.clone() })
+}
+
+/// The local socket. Its path is bound by the kernel.
+fn socket(admin: &shape::Admin, store: Option<&StoreConfig>, reading: &mut Reading<'_>) -> PathBuf {
+    let (path, spot) = match &admin.socket {
+        Field::Good(socket) => (reading.resolve(&socket.value.0.to_string_lossy()), socket.spot.clone()),
+        Field::Absent | Field::Bad => {
+            let beside = match store.map(|store| &store.backend) {
+                Some(Backend::Embedded { path }) => path.with_file_name("runnerfleet.sock"),
+                Some(Backend::Redis(_)) | None => reading.resolve("data/runnerfleet.sock"),
+            };
+            (beside, admin.at.missing("socket"))
+        }
+    };
+    let length = path.as_os_str().len();
+    if length > LONGEST_SOCKET_PATH {
+        let message = format!("the socket's path has {length} bytes; {LONGEST_SOCKET_PATH} are possible");
+        reading.problem(&spot, message, "set `http.admin.socket` to a shorter path");
+    }
+    path
+}
+
+fn host(file: &File, hostname: &str, reading: &mut Reading<'_>) -> (HostId, Docker) {
+    let list = file.hosts.good().map(|list| list.0.as_slice()).unwrap_or_default();
+    if let Some(second) = list.get(1) {
+        let hint = "run a copy of the program on each host, all with one Redis";
+        reading.problem(
+            &second.spot,
+            "more than one host for one copy of the program is not in this version yet",
+            hint,
+        );
+    }
+    let host =
+        list.first().map_or_else(|| shape::Host::blank_at(&file.at.missing("hosts"), false), |host| host.value.clone());
+    let host = host.over(shape::Host::built_in(&Key::NONE));
+    let name = match &host.name {
+        Field::Good(name) => name.value.0.clone(),
+        Field::Bad => String::new(),
+        Field::Absent => {
+            if !super::names::is_docker_name(hostname) || hostname.len() > 64 {
+                let spot = host.at.missing("name");
+                reading.problem(
+                    &spot,
+                    "is missing, and the machine's host name is not a possible name",
+                    "set `hosts[0].name`",
+                );
+            }
+            hostname.to_owned()
+        }
+    };
+    if let Field::Good(url) = &host.docker
+        && !url.value.0.starts_with("unix://")
+    {
+        reading.warning(&url.spot, "whoever reaches this address owns that machine: there is no TLS", "");
+    }
+    let docker = Docker {
+        url: host.docker.good().map(|url| url.0.clone()),
+        max_runners: host.max_runners.good().and_then(|count| count.get()).unwrap_or_default(),
+        reserve_memory: host.reserve.memory.good().copied().unwrap_or_default().0,
+        concurrent_starts: host.concurrent_starts.good().and_then(|count| count.get()),
+    };
+    (HostId::new(name), docker)
+}
+
+/// Warm runners that no bound lets in would be asked for again and again.
+fn check_room(
+    built: &[Built],
+    limits: &Limits,
+    docker: &Docker,
+    store: Option<&StoreConfig>,
+    reading: &mut Reading<'_>,
+) {
+    if !reading.is_clean() {
+        return;
+    }
+    let (room, key) = match store.map(|store| &store.backend) {
+        Some(Backend::Embedded { .. }) if docker.max_runners < limits.max_runners => {
+            (docker.max_runners, "hosts[0].max_runners")
+        }
+        Some(Backend::Embedded { .. } | Backend::Redis(_)) | None => (limits.max_runners, "limits.max_runners"),
+    };
+    let mut idle = 0u32;
+    for pool in built {
+        let before = idle;
+        idle = idle.saturating_add(pool.pool.min_idle);
+        if idle > room && before <= room {
+            let message = format!("the pools' `min_idle` add up to more than `{key}` ({room})");
+            reading.warning(&pool.min_idle, message, "some of them will never be filled");
+        }
+    }
+}

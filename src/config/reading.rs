@@ -1,0 +1,221 @@
+//! One reading of one file: the world it may look at, and the problems found so far.
+
+use super::excerpt::Excerpt;
+use super::interpolate::{Interpolated, interpolate};
+use super::node::{Kind, Node, Place, Value};
+use super::problem::Problem;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// What a reading may look at, and what it has found.
+pub(super) struct Reading<'a> {
+    /// The environment.
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    /// Where relative paths start.
+    pub(super) folder: &'a Path,
+    file: &'a str,
+    source: &'a str,
+    problems: Vec<(Spot, String, Option<String>)>,
+    warnings: Vec<(Spot, String, Option<String>)>,
+    /// Bytes of the source that are never shown.
+    hidden: Vec<Range<usize>>,
+}
+
+/// Which key, and where it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) place: Place,
+    pub(super) path: String,
+}
+
+/// A value and its key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) spot: Spot,
+}
+
+/// A scalar after its variables are filled in. No `Debug`: it may hold a secret.
+pub(super) struct Scalar {
+    pub(super) text: String,
+    /// As the file has it.
+    pub(super) written: String,
+    pub(super) kind: Kind,
+    pub(super) has_variables: bool,
+    /// At least one variable was set.
+    pub(super) from_environment: bool,
+}
+
+impl Spot {
+    /// The key `name` in the section that stands here.
+    pub(super) fn key(&self, name: &str, place: Place) -> Self {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Self { place, path }
+    }
+
+    /// The same, with no better place than the section's.
+    pub(super) fn missing(&self, name: &str) -> Self {
+        self.key(name, self.place)
+    }
+
+    /// An item of the list that stands here.
+    pub(super) fn item(&self, index: usize, place: Place) -> Self {
+        Self { place, path: format!("{}[{index}]", self.path) }
+    }
+}
+
+impl Scalar {
+    /// How a message names the value: what a variable holds is never told.
+    pub(super) fn shown(&self) -> String {
+        let written = shortened(&self.written);
+        if self.has_variables { format!("the value of `{written}`") } else { format!("`{written}`") }
+    }
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        file: &'a str,
+        source: &'a str,
+        folder: &'a Path,
+        env: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        Self { env, folder, file, source, problems: Vec::new(), warnings: Vec::new(), hidden: Vec::new() }
+    }
+
+    /// Notes what makes the file unusable.
+    pub(super) fn problem(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.push((spot.clone(), message.into(), some_text(hint.into())));
+    }
+
+    /// Notes what should be known.
+    pub(super) fn warning(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+        self.warnings.push((spot.clone(), message.into(), some_text(hint.into())));
+    }
+
+    /// Never shows what this node says, nor anything in it.
+    pub(super) fn hide(&mut self, node: &Node) {
+        match &node.value {
+            Value::Null => {}
+            Value::Scalar { .. } => {
+                let Place { start, end, .. } = node.place;
+                // A value whose end is not known is hidden to the end of its line.
+                let line_end =
+                    self.source.get(start..).and_then(|rest| rest.find('\n')).map_or(usize::MAX, |at| start + at);
+                self.hidden.push(start..if end > start { end } else { line_end });
+            }
+            Value::List(items) => items.iter().for_each(|item| self.hide(item)),
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    self.hide(key);
+                    self.hide(value);
+                }
+            }
+        }
+    }
+
+    /// The scalar at this node; `what` is what a problem says was expected.
+    pub(super) fn scalar(&mut self, node: &Node, spot: &Spot, what: &str) -> Option<Scalar> {
+        match &node.value {
+            Value::Scalar { kind: Kind::Text, text } => {
+                let Interpolated { text: filled, has_variables, from_environment } = self.interpolated(text, spot)?;
+                Some(Scalar { text: filled, written: text.clone(), kind: Kind::Text, has_variables, from_environment })
+            }
+            Value::Scalar { kind, text } => Some(Scalar {
+                text: text.clone(),
+                written: text.clone(),
+                kind: *kind,
+                has_variables: false,
+                from_environment: false,
+            }),
+            Value::Null => {
+                self.problem(spot, "has no value", format!("give it {what}, or leave the key out"));
+                None
+            }
+            Value::List(_) | Value::Map(_) => {
+                self.wrong_shape(node, spot, what);
+                None
+            }
+        }
+    }
+
+    fn interpolated(&mut self, text: &str, spot: &Spot) -> Option<Interpolated> {
+        match interpolate(text, self.env) {
+            Ok(done) => Some(done),
+            Err(faults) => {
+                for (message, hint) in faults.iter().map(super::interpolate::Fault::told) {
+                    self.problem(spot, message, hint);
+                }
+                None
+            }
+        }
+    }
+
+    /// A list where a text should be, and the like. What stands there is not shown: it was meant for another key.
+    pub(super) fn wrong_shape(&mut self, node: &Node, spot: &Spot, expected: &str) {
+        self.hide(node);
+        self.problem(spot, format!("expected {expected}, found {}", node.is_a()), "");
+    }
+
+    /// A path of the file, taken from the file's folder.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        // Through its components: `./data` becomes `data`.
+        self.folder.join(path).components().collect()
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// All problems and all warnings, each in the order of the file and none twice.
+    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+        let Self { problems, warnings, file, source, hidden, .. } = self;
+        (told(problems, file, source, &hidden), told(warnings, file, source, &hidden))
+    }
+}
+
+fn told(
+    mut drafts: Vec<(Spot, String, Option<String>)>,
+    file: &str,
+    source: &str,
+    hidden: &[Range<usize>],
+) -> Vec<Problem> {
+    drafts.sort_by_key(|(spot, ..)| (spot.place.line, spot.place.column));
+    let mut list: Vec<Problem> = Vec::new();
+    for (spot, message, hint) in drafts {
+        let problem = Problem {
+            file: file.to_owned(),
+            line: spot.place.line,
+            column: spot.place.column,
+            key_path: printable(&spot.path),
+            message: printable(&message),
+            hint: hint.as_deref().map(printable),
+            excerpt: Excerpt::new(source, spot.place, hidden),
+        };
+        // One mistake in `runners_defaults` is met again in each pool, and an alias stands for its value many times.
+        let known = |other: &Problem| {
+            (other.line, other.column, &other.message) == (problem.line, problem.column, &problem.message)
+        };
+        if !list.iter().rev().take_while(|other| other.line == problem.line).any(known) {
+            list.push(problem);
+        }
+    }
+    list
+}
+
+fn some_text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Without control characters, which a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// At most 60 characters.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
