@@ -75,11 +75,16 @@ async fn register(State(shared): State<Arc<Shared>>, Json(wish): Json<Register>)
 
 async fn open(State(shared): State<Arc<Shared>>, headers: HeaderMap, Json(wish): Json<OpenSession>) -> Response {
     let fault = shared.change(|model, _| model.take_session_fault());
-    if fault == Some(SessionFault::NeverOnline) {
-        // Until this GitHub ends or the agent gives up.
-        shared.stop.cancelled().await;
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
-    }
+    let die = match fault {
+        None => None,
+        Some(SessionFault::Die(code)) => Some(code),
+        Some(SessionFault::Deprecated) => return refuse(StatusCode::FORBIDDEN, "the agent is too old"),
+        Some(SessionFault::NeverOnline) => {
+            // Until this GitHub ends or the agent gives up.
+            shared.stop.cancelled().await;
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+        }
+    };
     let credential = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -91,10 +96,6 @@ async fn open(State(shared): State<Arc<Shared>>, headers: HeaderMap, Json(wish):
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     match opened {
         Ok(session) => {
-            let die = match fault {
-                Some(SessionFault::Die(code)) => Some(code),
-                Some(SessionFault::NeverOnline) | None => None,
-            };
             let opened = SessionOpened { session, poll_ms: millis(timings.poll), die };
             (StatusCode::CREATED, Json(opened)).into_response()
         }

@@ -13,6 +13,8 @@ pub enum SessionFault {
     NeverOnline,
     /// The agent is told to end at once with this exit code.
     Die(u8),
+    /// The agent is told that it is too old.
+    Deprecated,
 }
 
 /// Why a session is not given.
@@ -98,12 +100,7 @@ impl Model {
     }
 
     /// An agent takes the job that it was told of.
-    pub(crate) fn acquire(
-        &mut self,
-        session: &str,
-        id: u64,
-        now: Timestamp,
-    ) -> Result<Acquired, AcquireRefused> {
+    pub(crate) fn acquire(&mut self, session: &str, id: u64, now: Timestamp) -> Result<Acquired, AcquireRefused> {
         let runner = *self.sessions.get(session).ok_or(AcquireRefused::NoSession)?;
         let job = self
             .jobs

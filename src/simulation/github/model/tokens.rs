@@ -120,12 +120,7 @@ impl Model {
     }
 
     /// A token with which agents register or are removed; good for many of them until it lapses.
-    pub(crate) fn mint_runner_token(
-        &mut self,
-        kind: TokenKind,
-        scope: Scope,
-        now: Timestamp,
-    ) -> (String, Timestamp) {
+    pub(crate) fn mint_runner_token(&mut self, kind: TokenKind, scope: Scope, now: Timestamp) -> (String, Timestamp) {
         let text = format!("A{}", self.seed.text(28, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"));
         let expires_at = after(now, self.timings.registration_token);
         if self.tokens.runner.len() >= SWEEP_AT {
