@@ -1,20 +1,52 @@
-//! runnerfleet.
+//! runnerfleet: every queued GitHub Actions job gets a fresh runner on its users' own machines.
+//!
+//! The modules stand here in the order in which one webhook meets them:
+//!
+//! ```text
+//! GitHub --POST /webhook--> webhook -> queue -> ingest -> store
+//!                                                  | (the wake-up carries nothing)
+//!                                                  v
+//!                                              reconcile -> plan (pure) -> github, provider
+//! ```
+//!
+//! `model` and `config` are the words that all of them speak; `plan` decides and does nothing; `reconcile` does and decides
+//! nothing. `app` joins the parts, `cli` is what a user types, `simulation` is the GitHub of the demo and the tests.
+//! ARCHITECTURE.md walks through it with one webhook.
+
+pub mod webhook;
+
+pub mod queue;
+
+pub mod ingest;
+
+pub mod store;
+
+pub mod durable;
+
+pub mod reconcile;
+
+pub mod plan;
+
+pub mod github;
+
+pub mod provider;
+
+pub mod model;
+
+pub mod config;
+
+pub mod clock;
+
+pub mod overview;
+
+pub mod removal;
+
+pub mod readiness;
 
 pub mod admin;
+
 pub mod app;
-pub mod clock;
-pub mod config;
-pub mod durable;
-pub mod github;
-pub mod ingest;
-pub mod model;
-pub mod overview;
-pub mod plan;
-pub mod provider;
-pub mod queue;
-pub mod readiness;
-pub mod reconcile;
-pub mod removal;
+
 pub mod simulation;
-pub mod store;
-pub mod webhook;
+
+pub mod cli;

@@ -1,3 +1,7 @@
-//! The `runnerfleet` program.
+//! The `runnerfleet` program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runnerfleet::cli::main()
+}

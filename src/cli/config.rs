@@ -1,7 +1,7 @@
 //! `runnerfleet config …`.
 
 use super::{complain, environment, say};
-use crate::config::{file, schema};
+use crate::config::{file, schema, summary};
 use clap::{Subcommand, ValueEnum};
 use std::path::Path;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ pub(super) enum CheckOutput {
 pub(super) fn run(path: &Path, verb: &ConfigVerb) -> anyhow::Result<ExitCode> {
     match verb {
         ConfigVerb::Schema => {
-            say(&serde_json::to_string_pretty(&schema::schema())?)?;
+            say(&serde_json::to_string_pretty(&schema())?)?;
             Ok(ExitCode::SUCCESS)
         }
         ConfigVerb::Check { output } => check(path, *output),
@@ -44,7 +44,7 @@ fn check(path: &Path, output: CheckOutput) -> anyhow::Result<ExitCode> {
             for warning in &loaded.warnings {
                 complain(&format!("warning: {warning}"));
             }
-            say(&format!("{} is right\n{}", path.display(), schema::summary(&loaded.config)))?;
+            say(&format!("{} is right\n{}", path.display(), summary(&loaded.config)))?;
             Ok(ExitCode::SUCCESS)
         }
         (Ok(loaded), CheckOutput::Json) => {

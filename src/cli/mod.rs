@@ -19,15 +19,28 @@ use std::process::ExitCode;
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
-#[command(name = "runnerfleet", version, about, max_term_width = 110, after_help = "\
+#[command(
+    name = "runnerfleet",
+    version,
+    about,
+    max_term_width = 110,
+    after_help = "\
 Examples:
   runnerfleet demo                                  see it work: simulated GitHub, real containers, nothing to set up
   runnerfleet config check                          is runners_config.yaml right?
   runnerfleet serve                                 receive jobs and run them
-  runnerfleet jobs --state queued                   what waits, and why")]
+  runnerfleet jobs --state queued                   what waits, and why"
+)]
 pub struct Cli {
     /// The configuration.
-    #[arg(short, long, global = true, env = "RUNNERFLEET_CONFIG", default_value = "runners_config.yaml", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "RUNNERFLEET_CONFIG",
+        default_value = "runners_config.yaml",
+        value_name = "FILE"
+    )]
     config: PathBuf,
 
     #[command(subcommand)]
@@ -49,7 +62,9 @@ enum Verb {
     #[command(after_help = "Example:\n  runnerfleet plan --output yaml")]
     Plan(view::PlanArgs),
     /// Remove runners: first from GitHub, then the container.
-    #[command(after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run")]
+    #[command(
+        after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run"
+    )]
     Remove(remove::RemoveArgs),
     /// Check or describe the configuration.
     #[command(subcommand)]

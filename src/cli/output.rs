@@ -43,7 +43,7 @@ pub(super) fn render<T: Serialize>(
         Output::Table | Output::Wide => {
             let shown: Vec<_> = columns.iter().filter(|column| column.narrow || output == Output::Wide).collect();
             let mut table = Table::new();
-            table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+            table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
             table.set_header(shown.iter().map(|column| column.heading));
             for row in rows {
                 table.add_row(shown.iter().map(|column| (column.text)(row, now)));

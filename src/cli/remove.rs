@@ -71,7 +71,10 @@ pub(super) async fn remove(config: Config, args: RemoveArgs) -> anyhow::Result<E
         args.which.names.clone()
     };
     let mut lines: Vec<Line> = if args.dry_run {
-        names.into_iter().map(|name| dry(&name, live.iter().find(|row| row.name == name).copied(), args.force)).collect()
+        names
+            .into_iter()
+            .map(|name| dry(&name, live.iter().find(|row| row.name == name).copied(), args.force))
+            .collect()
     } else {
         futures_util::stream::iter(names)
             .map(|name| one(&source, name, args.force))

@@ -14,7 +14,9 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let running = app::start(config).await?;
     signals.next().await;
-    info!("stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once");
+    info!(
+        "stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once"
+    );
     tokio::select! {
         () = running.stop() => info!("stopped"),
         () = signals.next() => {

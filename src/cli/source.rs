@@ -38,7 +38,9 @@ impl Source {
             Ok(opened) => opened,
             Err(error) => {
                 if !is_new {
-                    complain(&format!("note: shown from Docker and GitHub alone; the store cannot be opened: {error:#}"));
+                    complain(&format!(
+                        "note: shown from Docker and GitHub alone; the store cannot be opened: {error:#}"
+                    ));
                 }
                 let db = embedded::in_memory().context("preparing an empty store")?;
                 (db.queue(), db.store())
@@ -102,7 +104,9 @@ async fn remove_alone(parts: &Parts, runner: &RunnerName, force: bool) -> Remove
         None => RemoveOutcome::NotThere,
         Some(action) => match parts.executor.carry_out(&action).await {
             Outcome::Done => RemoveOutcome::Removed,
-            Outcome::NotDone => RemoveOutcome::Kept { why: "GitHub did not delete its registration".to_owned() },
+            Outcome::NotDone | Outcome::NotGranted => {
+                RemoveOutcome::Kept { why: "GitHub did not delete its registration".to_owned() }
+            }
         },
     }
 }

@@ -176,7 +176,12 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> anyhow::Result<ExitC
                 say(&render(args.output, overview.at, &overview.actions, &columns)?)?;
             }
             for row in waiting {
-                say(&format!("job {} ({}) waits: {}", row.job, row.repository, row.why.as_deref().unwrap_or_default()))?;
+                say(&format!(
+                    "job {} ({}) waits: {}",
+                    row.job,
+                    row.repository,
+                    row.why.as_deref().unwrap_or_default()
+                ))?;
             }
         }
     }

@@ -38,7 +38,7 @@ case $1 in */*) folder=${1%/*}/ ;; esac
   ACTIONS_RUNNER_INPUT_TOKEN=$credential
   unset credential
   export ACTIONS_RUNNER_INPUT_TOKEN
-  set -- --unattended --ephemeral --disableupdate --url "$url" --name "$name" --labels "$labels" --work "$work"
+  set -- --unattended --ephemeral --disableupdate --no-default-labels --url "$url" --name "$name" --labels "$labels" --work "$work"
   if [ -n "$group" ]; then set -- "$@" --runnergroup "$group"; fi
   exec ./config.sh "$@"
 ) </dev/null || exit
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(
             before,
             format!(
-                "token=AABB in {}\n<--unattended>\n<--ephemeral>\n<--disableupdate>\n<--url>\n<https://github.com/{hostile}>\n\
+                "token=AABB in {}\n<--unattended>\n<--ephemeral>\n<--disableupdate>\n<--no-default-labels>\n<--url>\n<https://github.com/{hostile}>\n\
                  <--name>\n<linux-7>\n<--labels>\n<linux,{hostile}>\n<--work>\n<_work>\n<--runnergroup>\n<{hostile}>\n",
                 real.display()
             )
