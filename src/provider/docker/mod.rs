@@ -3,7 +3,8 @@
 //! - `connection`: where the engine is, and what its errors mean
 //! - [`labels`]: whose a container is
 //! - `body`, `wrapper`: what a container is asked for, and how its credential gets in (pure)
-//! - `containers`: create, start, look, remove
+//! - `launch`: create, start with the credential
+//! - `containers`: look, remove
 //! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
 //! - `watch`: the feed of news
 //! - `evidence`: what is kept of a container that ended
@@ -19,6 +20,7 @@ mod evidence;
 mod firewall;
 mod images;
 pub mod labels;
+mod launch;
 mod network;
 mod watch;
 mod wrapper;

@@ -1,4 +1,6 @@
-use crate::support::docker::{TestFleet, docker};
+//! Images: pulled, and made from this machine's files.
+
+use crate::support::docker::{TestFleet, docker, image, until};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -8,6 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A registry with one image of one file, on loopback (where the engine asks for no TLS).
 struct Registry {
@@ -102,4 +105,39 @@ async fn a_missing_image_is_pulled_where_the_pool_may() {
     spec.image = format!("{}/acme/agent:none", registry.address);
     let refused = fleet.docker.create(&spec).await.unwrap_err();
     assert!(matches!(&refused, ProviderError::ImageMissing { why, .. } if why.contains("manifest")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_image_is_made_once() {
+    let fleet = TestFleet::start("image").await;
+    let before = docker(&["inspect", "-f", "{{.Id}} {{.Config.User}} {{.Config.WorkingDir}}", &fleet.image]);
+    let started = Instant::now();
+    let (one, two) = tokio::join!(image(&fleet.docker), image(&fleet.docker));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!((&one, &two), (&fleet.image, &fleet.image));
+    assert_eq!(docker(&["inspect", "-f", "{{.Id}} {{.Config.User}} {{.Config.WorkingDir}}", &one]), before);
+    assert!(before.contains("runner /home/runner"), "{before}");
+
+    let (_, output) = fleet
+        .run(&fleet.spec("1", r#"echo "$PWD $HOME $RUNNER_MANUALLY_TRAP_SIG"; : > here; : > /tmp/there; ./run.sh; runnerfleet -c 'echo $UID'"#))
+        .await;
+    assert_eq!(output, "/home/runner /home/runner 1\nrun\n1001");
+}
+
+#[tokio::test]
+async fn an_outdated_image_goes_when_the_next_is_made() {
+    let fleet = TestFleet::start("outdated").await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    let make = async |run_sh: &str| {
+        std::fs::copy("/bin/sh", &program).unwrap();
+        let repository = "runnerfleet/test-outdated";
+        runnerfleet::simulation::image::ensure(&fleet.docker, &program, repository, run_sh, "").await.unwrap()
+    };
+    let first = make("#!/bin/sh\necho one\n").await;
+    let second = make("#!/bin/sh\necho two\n").await;
+    assert_ne!(first, second);
+    assert!(!fleet.docker.has_image(&first).await.unwrap() && fleet.docker.has_image(&second).await.unwrap());
+    runnerfleet::simulation::image::remove(&fleet.docker, &second).await.unwrap();
+    until("the image's end", async || (!fleet.docker.has_image(&second).await.unwrap()).then_some(())).await;
 }

@@ -1,4 +1,6 @@
-use crate::support::docker::{TestFleet, at, docker, image, until};
+//! One container: made, started, handed its credential, ended, removed.
+
+use crate::support::docker::{TestFleet, at, docker};
 use runnerfleet::model::{ContainerId, ContainerStatus, HostId, InstanceId, JobId, JobKey, RegistrationId};
 use runnerfleet::provider::docker::{Docker, NO_CREDENTIAL};
 use runnerfleet::provider::{Provider, ProviderError, StartCommand};
@@ -147,7 +149,7 @@ async fn limits_hold_inside() {
         while read -r key value; do case $key in CapEff:|NoNewPrivs:) echo "$key $value" ;; esac; done < /proc/self/status
         while read -r _ _ _ _ place options _; do case $place in /dev/shm) echo "$options" ;; esac; done < /proc/self/mountinfo
         while read -r line; do case $line in *" /dev/shm "*) echo "${line##* }" ;; esac; done < /proc/self/mountinfo
-        echo "uid $UID $(id -u 2>/dev/null) $HOSTNAME" "#,
+        "#,
     );
     spec.resources.cpus = Some(0.5);
     spec.resources.pids = 77;
@@ -393,39 +395,4 @@ async fn an_engine_that_is_away_is_told_at_once() {
         assert!(matches!(error, ProviderError::Unavailable(_)), "{error:?}");
         assert!(error.to_string().contains(word), "{error}");
     }
-}
-
-#[tokio::test]
-async fn the_image_is_made_once() {
-    let fleet = TestFleet::start("image").await;
-    let before = docker(&["inspect", "-f", "{{.Id}} {{.Config.User}} {{.Config.WorkingDir}}", &fleet.image]);
-    let started = Instant::now();
-    let (one, two) = tokio::join!(image(&fleet.docker), image(&fleet.docker));
-    assert!(started.elapsed() < Duration::from_secs(5));
-    assert_eq!((&one, &two), (&fleet.image, &fleet.image));
-    assert_eq!(docker(&["inspect", "-f", "{{.Id}} {{.Config.User}} {{.Config.WorkingDir}}", &one]), before);
-    assert!(before.contains("runner /home/runner"), "{before}");
-
-    let (_, output) = fleet
-        .run(&fleet.spec("1", r#"echo "$PWD $HOME $RUNNER_MANUALLY_TRAP_SIG"; : > here; : > /tmp/there; ./run.sh; runnerfleet -c 'echo $UID'"#))
-        .await;
-    assert_eq!(output, "/home/runner /home/runner 1\nrun\n1001");
-}
-
-#[tokio::test]
-async fn an_outdated_image_goes_when_the_next_is_made() {
-    let fleet = TestFleet::start("outdated").await;
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("program");
-    let make = async |run_sh: &str| {
-        std::fs::copy("/bin/sh", &program).unwrap();
-        let repository = "runnerfleet/test-outdated";
-        runnerfleet::simulation::image::ensure(&fleet.docker, &program, repository, run_sh, "").await.unwrap()
-    };
-    let first = make("#!/bin/sh\necho one\n").await;
-    let second = make("#!/bin/sh\necho two\n").await;
-    assert_ne!(first, second);
-    assert!(!fleet.docker.has_image(&first).await.unwrap() && fleet.docker.has_image(&second).await.unwrap());
-    runnerfleet::simulation::image::remove(&fleet.docker, &second).await.unwrap();
-    until("the image's end", async || (!fleet.docker.has_image(&second).await.unwrap()).then_some(())).await;
 }

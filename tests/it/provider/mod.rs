@@ -1,6 +1,6 @@
 //! The Docker provider on a real engine.
 
-/// Pulled from a registry.
+/// Images: pulled, and made from this machine's files.
 mod images;
 /// Made, started, handed its credential, ended, removed.
 mod life;

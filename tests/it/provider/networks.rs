@@ -1,3 +1,5 @@
+//! Runners kept apart, and away from the host's metadata address.
+
 use crate::support::docker::{TestFleet, docker, until};
 use runnerfleet::config::Network;
 use runnerfleet::model::ContainerId;

@@ -1,3 +1,5 @@
+//! The feed of news, also when the engine is away.
+
 use crate::support::docker::{TestFleet, docker};
 use runnerfleet::model::{Container, ContainerId, ContainerStatus};
 use runnerfleet::provider::{ContainerNews, Provider, ProviderError};

@@ -3,36 +3,28 @@
 //! It holds one program, a shell, the shared libraries that both need, and the agent's two scripts where the official
 //! image has them. Scripts can use the shell's builtins and that program, nothing else.
 
+mod layer;
+
 use crate::provider::ProviderError;
 use crate::provider::docker::Docker;
-use bytes::Bytes;
+use layer::Contents;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
-use tokio::sync::mpsc;
 use tracing::{debug, info};
 
 /// Where the program is in the image.
 pub const PROGRAM: &str = "/usr/local/bin/runnerfleet";
-
-/// The agent's folder, as in the official image.
-const HOME: &str = "home/runner";
-/// The agent's user, as in the official image.
-const RUNNER: u64 = 1001;
 
 /// On every image of this kind; the value tells images of different programs apart.
 const LABEL: &str = "runnerfleet.stand-in";
 
 /// Changed when the layer is put together in another way, so that older images count as outdated.
 const LAYOUT: &str = "1";
-
-/// Pieces of the stream to the engine, and how many may wait: the image is never in memory as a whole.
-const PIECE: usize = 256 * 1024;
-const PIECES: usize = 8;
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +50,6 @@ pub enum ImageError {
     Engine(#[from] ProviderError),
 }
 
-/// What goes in.
-#[derive(Debug, Clone)]
-struct Contents {
-    program: PathBuf,
-    libraries: BTreeSet<PathBuf>,
-    run_sh: String,
-    config_sh: String,
-}
-
 /// Makes the image if these inputs have none yet, and returns its reference `repository:hash`. Images that were made of
 /// the same program before it was built anew are removed.
 ///
@@ -89,7 +72,7 @@ pub async fn ensure(
         return Ok(reference);
     }
     // Of several programs at once, one makes it. The lock is let go with the file.
-    let _lock = lock(&tag).await;
+    let _lock = lock().await;
     if docker.has_image(&reference).await? {
         return Ok(reference);
     }
@@ -101,7 +84,7 @@ pub async fn ensure(
         "USER runner".to_owned(),
         format!("LABEL {label}"),
     ];
-    docker.import_image(repository, &tag, changes, layer(contents)).await?;
+    docker.import_image(repository, &tag, changes, layer::stream(contents)).await?;
     info!("made image `{reference}`");
     for old in outdated.iter().filter(|old| old.starts_with(&format!("{repository}:"))) {
         // One that a container still uses stays until the next time.
@@ -197,113 +180,15 @@ fn hash(contents: &Contents) -> Result<String, ImageError> {
 }
 
 /// Held until the file is dropped; without it two programs may make the same image twice, and the later one stays.
-async fn lock(tag: &str) -> Option<File> {
-    let path = std::env::temp_dir().join(format!("runnerfleet-stand-in-{tag}.lock"));
+async fn lock() -> Option<File> {
+    let path = std::env::temp_dir().join("runnerfleet-stand-in.lock");
     let locked = tokio::task::spawn_blocking(move || {
-        let file = File::create(path)?;
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
         file.lock()?;
         Ok::<_, io::Error>(file)
     });
+    // Another user's file: then without it.
     locked.await.ok()?.ok()
-}
-
-/// The layer as a stream: a thread writes the archive, the engine's appetite holds it back.
-fn layer(contents: Contents) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let (sender, receiver) = mpsc::channel(PIECES);
-    tokio::task::spawn_blocking(move || {
-        let pipe = BufWriter::with_capacity(PIECE, Pipe(sender.clone()));
-        if let Err(error) = write(&contents, pipe) {
-            // Where nobody reads any more, the engine's own error is told.
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    futures_util::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
-}
-
-struct Pipe(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Pipe {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(piece)));
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn write(contents: &Contents, to: impl Write) -> io::Result<()> {
-    let mut layer = Layer { archive: tar::Builder::new(to), folders: BTreeSet::new() };
-    layer.folder("tmp", 0o1777, 0)?;
-    layer.folder(HOME, 0o755, RUNNER)?;
-    layer.file("bin/sh", Path::new("/bin/sh"))?;
-    layer.file(PROGRAM, &contents.program)?;
-    for library in &contents.libraries {
-        layer.file(library, library)?;
-    }
-    // Where the loader finds libraries outside of its usual folders.
-    let cache = Path::new("/etc/ld.so.cache");
-    if cache.exists() {
-        layer.file(cache, cache)?;
-    }
-    layer.text("etc/passwd", 0o644, 0, "root:x:0:0:root:/root:/bin/sh\nrunner:x:1001:1001::/home/runner:/bin/sh\n")?;
-    layer.text("etc/group", 0o644, 0, "root:x:0:\nrunner:x:1001:\n")?;
-    layer.text("etc/nsswitch.conf", 0o644, 0, "hosts: files dns\n")?;
-    layer.text(&format!("{HOME}/run.sh"), 0o755, RUNNER, &contents.run_sh)?;
-    layer.text(&format!("{HOME}/config.sh"), 0o755, RUNNER, &contents.config_sh)?;
-    layer.archive.into_inner()?.flush()
-}
-
-/// An archive that makes each folder once, before what is in it.
-struct Layer<W: Write> {
-    archive: tar::Builder<W>,
-    folders: BTreeSet<PathBuf>,
-}
-
-impl<W: Write> Layer<W> {
-    fn folder(&mut self, path: impl AsRef<Path>, mode: u32, owner: u64) -> io::Result<()> {
-        let path = path.as_ref().strip_prefix("/").unwrap_or(path.as_ref());
-        if path.as_os_str().is_empty() || self.folders.contains(path) {
-            return Ok(());
-        }
-        if let Some(parent) = path.parent() {
-            self.folder(parent, 0o755, 0)?;
-        }
-        self.folders.insert(path.to_owned());
-        self.archive.append_data(&mut header(tar::EntryType::Directory, mode, owner, 0), path, io::empty())
-    }
-
-    /// What is behind a symlink here is the file itself there.
-    fn file(&mut self, path: impl AsRef<Path>, source: &Path) -> io::Result<()> {
-        let path = path.as_ref().strip_prefix("/").unwrap_or(path.as_ref());
-        if let Some(parent) = path.parent() {
-            self.folder(parent, 0o755, 0)?;
-        }
-        let file = File::open(source)?;
-        let size = file.metadata()?.len();
-        self.archive.append_data(&mut header(tar::EntryType::Regular, 0o755, 0, size), path, file.take(size))
-    }
-
-    fn text(&mut self, path: &str, mode: u32, owner: u64, text: &str) -> io::Result<()> {
-        if let Some(parent) = Path::new(path).parent() {
-            self.folder(parent, 0o755, 0)?;
-        }
-        let size = text.len() as u64;
-        self.archive.append_data(&mut header(tar::EntryType::Regular, mode, owner, size), path, text.as_bytes())
-    }
-}
-
-fn header(kind: tar::EntryType, mode: u32, owner: u64, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_uid(owner);
-    header.set_gid(owner);
-    header.set_size(size);
-    header.set_mtime(0);
-    header
 }
 
 fn metadata(path: &Path) -> Result<Metadata, ImageError> {
@@ -328,35 +213,5 @@ mod tests {
         let musl = "\t/lib/ld-musl-x86_64.so.1 (0x7f)\n\tlibc.musl-x86_64.so.1 => /lib/ld-musl-x86_64.so.1 (0x7f)\n";
         assert_eq!(paths(musl), ["/lib/ld-musl-x86_64.so.1"]);
         assert_eq!(parse("\tlibssl.so.3 => not found\n").unwrap_err(), "libssl.so.3 is not found");
-    }
-
-    #[test]
-    fn a_folder_stands_before_what_is_in_it_and_only_once() {
-        let contents = Contents {
-            program: PathBuf::from("/bin/sh"),
-            libraries: BTreeSet::new(),
-            run_sh: "#!/bin/sh\n".to_owned(),
-            config_sh: "#!/bin/sh\n".to_owned(),
-        };
-        let mut bytes = Vec::new();
-        write(&contents, &mut bytes).unwrap();
-        let mut archive = tar::Archive::new(bytes.as_slice());
-        let entries: Vec<_> = archive
-            .entries()
-            .unwrap()
-            .map(|entry| {
-                let entry = entry.unwrap();
-                let header = entry.header();
-                (entry.path().unwrap().display().to_string(), header.mode().unwrap(), header.uid().unwrap())
-            })
-            .collect();
-        assert!(entries.contains(&("tmp".to_owned(), 0o1777, 0)), "{entries:?}");
-        assert!(entries.contains(&("home/runner/run.sh".to_owned(), 0o755, 1001)), "{entries:?}");
-        let names: Vec<_> = entries.iter().map(|(name, ..)| name.trim_end_matches('/')).collect();
-        for (at, name) in names.iter().enumerate() {
-            let parent = Path::new(name).parent().unwrap().to_str().unwrap();
-            assert!(parent.is_empty() || names[..at].contains(&parent), "{parent} of {name}");
-            assert!(!names[..at].contains(name), "{name} twice");
-        }
     }
 }
