@@ -1,6 +1,6 @@
 //! Names that somebody else will check as well: Docker, GitHub, the kernel. Told here, before anything is started.
 
-use super::leaf::{Leaf, Wrong, nearest, text_schema, variable_or};
+use super::leaf::{Leaf, Wrong, nearest, text_schema};
 use super::node::Kind;
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
@@ -109,7 +109,7 @@ impl Leaf for Image {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "examples": ["ghcr.io/actions/actions-runner:2.336.0"] })
+        json!({ "type": ["string", "number", "boolean"], "examples": ["ghcr.io/actions/actions-runner:2.336.0"] })
     }
 }
 
@@ -390,7 +390,7 @@ impl Leaf for Installation {
     }
 
     fn schema() -> Json {
-        variable_or(&json!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1 }] }))
+        json!({ "type": ["string", "integer"], "minimum": 1, "pattern": r"^auto$|^[0-9]+$|\$\{" })
     }
 }
 
@@ -410,7 +410,7 @@ impl Leaf for AppId {
     }
 
     fn schema() -> Json {
-        json!({ "type": ["string", "integer"] })
+        text_schema()
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) trait Section: Sized {
     fn blank_at(spot: &Spot, bad: bool) -> Self;
     /// The schema's `properties`, and which of them are required.
     fn properties(properties: &mut Map<String, Json>, required: &mut Vec<Json>);
+    /// All keys, second names included.
+    fn names(names: &mut Vec<&'static str>);
     /// Keys that come with a later version.
     fn later() -> &'static [&'static str];
     fn about() -> String;
@@ -102,11 +104,7 @@ impl<T: Decode> Slot for Field<T> {
                 None => Self::Bad,
             },
             None if key.required => {
-                reading.problem(
-                    &entries.spot.missing(key.name),
-                    "is missing",
-                    key.about.first().map_or("", |line| line.trim()),
-                );
+                reading.problem(&entries.spot.missing(key.name), "is missing", key.as_hint());
                 Self::Bad
             }
             None => Self::Absent,
@@ -158,9 +156,7 @@ impl<'n> Entries<'n> {
         let mut left = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             match &key.value {
-                Value::Scalar { kind: Kind::Text | Kind::Bool | Kind::Number, text } => {
-                    left.push((text.clone(), key, value))
-                }
+                Value::Scalar { text, .. } => left.push((text.clone(), key, value)),
                 Value::Null | Value::List(_) | Value::Map(_) => {
                     reading.hide(key);
                     reading.hide(value);
@@ -204,24 +200,26 @@ impl<'n> Entries<'n> {
 
     /// Tells of every entry that no key of this section has taken.
     pub(super) fn close<S: Section>(self, reading: &mut Reading<'_>) {
-        let (mut properties, mut required) = (Map::new(), Vec::new());
-        S::properties(&mut properties, &mut required);
-        let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let mut known = Vec::new();
+        S::names(&mut known);
+        known.sort_unstable();
         for (name, key, value) in &self.left {
             reading.hide(value);
+            // Guessing what was meant is the dearest step of all.
+            if reading.is_full() {
+                continue;
+            }
             let spot = self.spot.key(&super::reading::shortened(name), key.place);
             if S::later().contains(&name.as_str()) {
                 let (message, hint) = later::told(name, value);
                 reading.problem(&spot, message, hint);
                 continue;
             }
-            let hint = match (nearest(name, known.iter().copied()), later::elsewhere(name, &self.spot.path)) {
-                (Some(near), _) => format!("did you mean `{near}`?"),
-                (None, Some(place)) => format!("it belongs to {place}"),
-                (None, None) => match nearest(name, S::later().iter().copied()) {
-                    Some(near) => format!("`{near}` is not in this version yet"),
-                    None => format!("known here: {}", listed_keys(&known)),
-                },
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => later::elsewhere(name, &self.spot.path)
+                    .or_else(|| nearest(name, S::later().iter().copied()).map(later::nearly))
+                    .unwrap_or_else(|| format!("known here: {}", listed_keys(&known))),
             };
             reading.problem(&spot, "unknown key", hint);
         }
@@ -323,6 +321,7 @@ macro_rules! section {
      $(later { $($later:ident),* $(,)? })?) => {
         $(#[doc = $about])*
         #[derive(Debug, Clone)]
+        #[allow(clippy::struct_field_names, reason = "the names are the file's keys")]
         pub(super) struct $name {
             /// Where the section stands, or would stand.
             pub(super) at: $crate::config::reading::Spot,
@@ -379,6 +378,14 @@ macro_rules! section {
                     <$type as $crate::config::section::Slot>::schema(),
                 );)*
                 $(<$flat_type as $crate::config::section::Section>::properties(properties, required);)?
+            }
+
+            fn names(names: &mut Vec<&'static str>) {
+                $(
+                    names.push(stringify!($key));
+                    $(names.push(stringify!($alias));)?
+                )*
+                $(<$flat_type as $crate::config::section::Section>::names(names);)?
             }
 
             fn later() -> &'static [&'static str] {
@@ -456,6 +463,13 @@ pub(super) use section;
 impl Key {
     /// For sections that stand behind no key of their own.
     pub(super) const NONE: Self = Self { name: "", alias: None, about: &[], required: false, default: None };
+
+    /// Its description as the tail of a message.
+    fn as_hint(&self) -> String {
+        let about = joined(self.about);
+        let mut letters = about.trim_end_matches('.').chars();
+        letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    }
 }
 
 /// A list, each item with its place.
