@@ -17,7 +17,7 @@ pub(super) fn told(name: &str, value: &Node) -> (String, String) {
         }
         "build_image" => "give a ready `image`",
         "enabled" => "comment the entry out",
-        "autoscale" | "schedule" => "`scaling.min_idle` holds at all times",
+        "schedule" => "`scaling.min_idle` holds at all times",
         "concurrent_starts" => "set `hosts[0].concurrent_starts`",
         _ => "leave it out",
     };

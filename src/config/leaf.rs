@@ -240,3 +240,14 @@ pub(super) fn listed(words: &[&str]) -> String {
         }
     }
 }
+
+/// For tests of leaves: these texts are taken, those are not.
+#[cfg(test)]
+pub(super) fn takes<T: Leaf>(good: &[&str], bad: &[&str]) {
+    for text in good {
+        assert!(T::parse(text).is_ok(), "`{text}` was refused");
+    }
+    for text in bad {
+        assert!(T::parse(text).is_err(), "`{text}` was taken");
+    }
+}

@@ -225,6 +225,15 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// A key as a message names it: no further than it looks like one, since a value may hang on it (`{token:abc}`).
+pub(super) fn shown_name(name: &str) -> String {
+    let end = name.char_indices().find(|(at, c)| *at >= 60 || !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
+    match end {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 /// At most 60 characters.
 pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(60) {

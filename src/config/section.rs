@@ -3,9 +3,10 @@
 
 use super::later;
 use super::leaf::{listed, nearest};
-use super::node::{Kind, Node, Value};
+use super::node::{Node, Value};
 use super::reading::{Placed, Reading, Spot};
-use serde_json::{Map, Value as Json, json};
+use super::schema::joined;
+use serde_json::{Map, Value as Json};
 
 /// Something that can stand behind a key.
 pub(super) trait Decode: Sized {
@@ -167,6 +168,11 @@ impl<'n> Entries<'n> {
         Some(Self { spot: spot.clone(), left })
     }
 
+    /// What nobody has taken yet: name, key, value.
+    pub(super) fn take_all(self) -> Vec<(String, &'n Node, &'n Node)> {
+        self.left
+    }
+
     pub(super) fn spot(&self) -> &Spot {
         &self.spot
     }
@@ -209,7 +215,15 @@ impl<'n> Entries<'n> {
             if reading.is_full() {
                 continue;
             }
-            let spot = self.spot.key(&super::reading::shortened(name), key.place);
+            let shown = super::reading::shown_name(name);
+            let spot = self.spot.key(&shown, key.place);
+            if shown != *name {
+                // `{token:abc}` is a key of nine letters for YAML.
+                reading.hide(key);
+                let hint = if name.contains(':') { "a blank is missing behind `:`" } else { "" };
+                reading.problem(&spot, "unknown key", hint);
+                continue;
+            }
             if S::later().contains(&name.as_str()) {
                 let (message, hint) = later::told(name, value);
                 reading.problem(&spot, message, hint);
@@ -248,65 +262,6 @@ pub(super) fn decode_section<S: Section>(node: &Node, spot: &Spot, reading: &mut
         }
         None => S::blank_at(spot, true),
     }
-}
-
-/// The schema of a section.
-pub(super) fn section_schema<S: Section>() -> Json {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
-    S::properties(&mut properties, &mut required);
-    let mut schema = json!({
-        "type": ["object", "null"],
-        "description": S::about(),
-        "properties": properties,
-        "additionalProperties": false,
-    });
-    if !required.is_empty() {
-        schema["required"] = Json::Array(required);
-        schema["type"] = json!("object");
-    }
-    schema
-}
-
-/// Adds one key to a schema's `properties`.
-pub(super) fn add_property(properties: &mut Map<String, Json>, required: &mut Vec<Json>, key: &Key, schema: Json) {
-    let mut schema = schema;
-    let about = joined(key.about);
-    if !about.is_empty() {
-        schema["description"] = Json::String(about);
-    }
-    if let Some(default) = key.default.and_then(|text| super::node::parse(text).ok()) {
-        schema["default"] = json_of(&default);
-    }
-    if let Some(alias) = key.alias {
-        let mut same = schema.clone();
-        same["description"] = Json::String(format!("The same as `{}`.", key.name));
-        properties.insert(alias.to_owned(), same);
-    }
-    if key.required {
-        required.push(Json::from(key.name));
-    }
-    properties.insert(key.name.to_owned(), schema);
-}
-
-fn json_of(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Scalar { kind: Kind::Text, text } => Json::from(text.as_str()),
-        Value::Scalar { text, .. } => serde_json::from_str(text).unwrap_or_else(|_| Json::from(text.as_str())),
-        Value::List(items) => items.iter().map(json_of).collect(),
-        Value::Map(entries) => {
-            let text = |node: &Node| match &node.value {
-                Value::Scalar { text, .. } => text.clone(),
-                Value::Null | Value::List(_) | Value::Map(_) => String::new(),
-            };
-            Json::Object(entries.iter().map(|(key, value)| (text(key), json_of(value))).collect())
-        }
-    }
-}
-
-/// Lines of a doc comment as one text.
-pub(super) fn joined(lines: &[&str]) -> String {
-    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").trim().to_owned()
 }
 
 /// Declares a section. `key: Field<T>` is a value, `key: OtherSection` a section in it, `key | alias` a key with a
@@ -371,7 +326,7 @@ macro_rules! section {
                 properties: &mut serde_json::Map<String, serde_json::Value>,
                 required: &mut Vec<serde_json::Value>,
             ) {
-                $($crate::config::section::add_property(
+                $($crate::config::schema::add_property(
                     properties,
                     required,
                     &Self::$key(),
@@ -393,7 +348,7 @@ macro_rules! section {
             }
 
             fn about() -> String {
-                $crate::config::section::joined(&[$($about),*])
+                $crate::config::schema::joined(&[$($about),*])
             }
         }
 
@@ -435,7 +390,7 @@ macro_rules! section {
             }
 
             fn schema() -> serde_json::Value {
-                $crate::config::section::section_schema::<Self>()
+                $crate::config::schema::section_schema::<Self>()
             }
         }
 
@@ -449,7 +404,7 @@ macro_rules! section {
             }
 
             fn schema() -> serde_json::Value {
-                $crate::config::section::section_schema::<Self>()
+                $crate::config::schema::section_schema::<Self>()
             }
         }
     };
@@ -469,63 +424,5 @@ impl Key {
         let about = joined(self.about);
         let mut letters = about.trim_end_matches('.').chars();
         letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-    }
-}
-
-/// A list, each item with its place.
-#[derive(Debug, Clone, Default)]
-pub(super) struct List<T>(pub(super) Vec<Placed<T>>);
-
-impl<T: Decode> Decode for List<T> {
-    fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
-        let Value::List(items) = &node.value else {
-            reading.wrong_shape(node, spot, "a list (`[a, b]`, or a line with `- ` for each)");
-            return None;
-        };
-        let mut list = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let spot = spot.item(index, item.place);
-            list.push(T::decode(item, &spot, reading).map(|value| Placed { value, spot }));
-        }
-        list.into_iter().collect::<Option<_>>().map(Self)
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "array", "items": T::schema() })
-    }
-}
-
-/// Names of the user's own, each with a value.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Table<T>(pub(super) Vec<(String, Placed<T>)>);
-
-impl<T: Decode> Decode for Table<T> {
-    fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
-        let mut entries = Entries::open(node, spot, reading)?;
-        let mut table: Vec<Option<(String, Placed<T>)>> = Vec::new();
-        for (name, key, value) in std::mem::take(&mut entries.left) {
-            let spot = spot.key(&name, value.place);
-            if table.iter().flatten().any(|(known, _)| *known == name) {
-                reading.hide(value);
-                reading.problem(&Spot { place: key.place, ..spot }, "is given twice", "keep one of them");
-                continue;
-            }
-            table.push(T::decode(value, &spot, reading).map(|value| (name, Placed { value, spot })));
-        }
-        table.into_iter().collect::<Option<_>>().map(Self)
-    }
-
-    fn schema() -> Json {
-        json!({ "type": ["object", "null"], "additionalProperties": T::schema() })
-    }
-
-    /// Both, the more special one first.
-    fn over(mut self, fallback: Self) -> Self {
-        for (name, value) in fallback.0 {
-            if !self.0.iter().any(|(known, _)| *known == name) {
-                self.0.push((name, value));
-            }
-        }
-        self
     }
 }

@@ -96,6 +96,7 @@ fn keys_that_do_not_belong() {
         &minimal_and("http: {sockt: x}\n"),
         "10:8 http.sockt: unknown key; did you mean `socket`? it belongs to `http.admin`",
     );
+    only(&minimal_and("log: {level:info}\n"), "10:7 log.level…: unknown key; a blank is missing behind `:`");
     only(&minimal_and("? [a]\n: 1\n"), "10:3 : a key has to be a text");
     only(&in_pool("id: again"), "8:5 runners[0].id: is given twice, first in line 6; keep one of them");
     only(
@@ -218,7 +219,7 @@ fn values_that_cannot_be() {
             "8:18 runners[0].name_prefix: `abcdefghijklmnopqrstuvwxyz-12345` is too long; 30 characters are the most",
         ),
         ("command: []", "8:14 runners[0].command: is empty; leave it out for `/home/runner/run.sh`"),
-        ("env: {'A=B': x}", "8:18 runners[0].env.A=B: is not a variable that a process can have"),
+        ("env: {'A=B': x}", "8:18 runners[0].env.A…: is not a variable that a process can have"),
         (
             "env: {ACTIONS_RUNNER_INPUT_JITCONFIG: x}",
             "8:43 runners[0].env.ACTIONS_RUNNER_INPUT_JITCONFIG: would change the agent's own settings; `ACTIONS_RUNNER_INPUT_…` is the program's to set",
@@ -324,6 +325,8 @@ fn one_mistake_is_told_once() {
         &format!("{}intake: no\n", MINIMAL.split("intake").next().unwrap()),
         "8:9 intake: expected a section with keys, found a text",
     );
+    // Two keys that are missing in one section stand at one place, and are still two.
+    assert_eq!(problems("log: {level: info}\nintake: {secrets: ['${WEBHOOK_SECRET}']}\n").len(), 2);
     // A mistake in `runners_defaults` is met again in each pool.
     let two = MINIMAL.replace("intake:", "  - {id: b, labels: [b]}\nintake:");
     let text = two.replace("runners:\n", "  timeouts: {online: 0s}\n  scaling: {min_idle: 11}\nrunners:\n");

@@ -129,6 +129,9 @@ fn no_secret_comes_out_whatever_is_wrong() {
         "github: {api_url: 'https://me:hunter2@h.org'}",
         "github: {auth: {token: hunter2}, polls: {}}",
         "github: {auth: {token: ''}, polls: {}} # hunter2",
+        "github: {auth: {token:hunter2}}",
+        "github: {auth: {token=hunter2}}",
+        "intake: {secrets: {hunter2}}",
         "webhooks: {secret: hunter2}",
         "queue: {backend: redis, redis: {url: 'http://:hunter2@h'}}",
         "queue: {backend: redis, redis: {url: 'redis://:hunter2@h', sentinels: ['redis://:hunter2@h']}}",
@@ -146,9 +149,8 @@ fn no_secret_comes_out_whatever_is_wrong() {
         "http: {listen: 5, admin: {socket: '~/${GITHUB_TOKEN}'}}",
     ];
     for mistake in mistakes {
-        let problems = match parse(&minimal_and(&format!("{mistake}\n"))) {
-            Err(problems) => problems,
-            Ok(_) => panic!("nothing was found wrong with {mistake}"),
+        let Err(problems) = parse(&minimal_and(&format!("{mistake}\n"))) else {
+            panic!("nothing was found wrong with {mistake}");
         };
         let json = serde_json::to_string(&problems).unwrap();
         for text in [problems.to_string(), format!("{problems:?}"), json] {
@@ -159,6 +161,8 @@ fn no_secret_comes_out_whatever_is_wrong() {
         "env: {A: hunter2, A: hunter2}",
         "env: {'A=': hunter2}",
         "env: [A=hunter2]",
+        "env: {A=hunter2}",
+        "env: {A:hunter2}",
         "org_url: 'https://hunter2@github.com/acme'",
         "labels: ['${WEBHOOK_SECRET},x']",
         "image: '${WEBHOOK_SECRET} x'",

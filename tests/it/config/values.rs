@@ -293,6 +293,21 @@ fn what_is_given_away_is_said() {
 }
 
 #[test]
+fn pools_that_do_nothing_or_never_fit_are_warned_of() {
+    let warned = |text: &str| good(text).warnings.iter().map(told).collect::<Vec<_>>();
+    let none = "version: 1\nrunners: []\nintake: {secrets: ['${WEBHOOK_SECRET}']}\n";
+    assert_eq!(warned(none), ["2:10 runners: there is no pool: no job will be served"]);
+    let two = MINIMAL.replace(
+        "    labels: [small]\n",
+        "    labels: [small]\n    scaling: {min_idle: 6}\n  - {id: b, labels: [b], scaling: {min_idle: 6}}\n",
+    );
+    let expected = "9:46 runners[1].scaling.min_idle: the pools' `min_idle` add up to more than `hosts[0].max_runners` (11); some of them will never be filled";
+    assert_eq!(warned(&(two.clone() + "hosts: [{max_runners: 11}]\n")), [expected]);
+    assert_eq!(warned(&(two.clone() + "hosts: [{max_runners: 12}]\n")), [""; 0]);
+    assert_eq!(warned(&(two + "limits: {max_runners: 11}\n")), [expected.replace("hosts[0].max", "limits.max")]);
+}
+
+#[test]
 fn a_socket_beside_the_store_and_a_relative_folder() {
     let text = minimal_and("queue: {embedded: {path: /var/lib/rf/store.redb}}\n");
     assert_eq!(good(&text).config.http.admin_socket, PathBuf::from("/var/lib/rf/runnerfleet.sock"));
