@@ -100,27 +100,22 @@ fn github(github: &shape::GitHub, built: &[Built], reading: &mut Reading<'_>) ->
 
 fn auth(auth: &shape::Auth, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
     let token = either("token", &auth.token, &auth.token_file, &auth.at, reading);
-    if auth.app.given && !matches!(token, Either::Neither) {
-        reading.problem(&auth.at, "has both `app` and a token", "keep one of them");
-        return None;
-    }
-    if auth.app.given {
-        return app(&auth.app, reading);
-    }
     match token {
-        Either::One(token, spot) => check_token(&token, &spot, reading).map(GitHubAuth::Token),
+        Either::One(..) if auth.app.given => {
+            reading.problem(&auth.at, "has both `app` and a token", "keep one of them");
+            None
+        }
         Either::Wrong => None,
-        Either::Neither => match (reading.env)("GITHUB_TOKEN").filter(|token| !token.is_empty()) {
-            Some(token) => {
-                let spot = auth.at.missing("token");
-                check_token(&SecretString::from(token), &spot, reading).map(GitHubAuth::Token)
-            }
-            None => {
+        Either::Neither if auth.app.given => app(&auth.app, reading),
+        Either::One(token, spot) => check_token(&token, &spot, reading).map(GitHubAuth::Token),
+        Either::Neither => {
+            let Some(token) = (reading.env)("GITHUB_TOKEN").filter(|token| !token.is_empty()) else {
                 let message = "nothing says who the program is at GitHub, and the variable `GITHUB_TOKEN` is not set";
                 reading.problem(&auth.at, message, "give `github.auth.app` (recommended) or `github.auth.token`");
-                None
-            }
-        },
+                return None;
+            };
+            check_token(&SecretString::from(token), &auth.at.missing("token"), reading).map(GitHubAuth::Token)
+        }
     }
 }
 
@@ -172,8 +167,8 @@ fn either(
         (Field::Absent, Field::Absent) => Either::Neither,
         (Field::Good(Placed { value, spot }), Field::Absent) => Either::One(value.0.clone(), spot.clone()),
         (Field::Absent, Field::Good(Placed { value, spot })) => Either::One(value.0.clone(), spot.clone()),
-        (Field::Bad, Field::Absent) | (Field::Absent, Field::Bad) => Either::Wrong,
-        (Field::Good(_) | Field::Bad, Field::Good(_) | Field::Bad) => {
+        (Field::Bad, Field::Absent | Field::Bad) | (Field::Absent, Field::Bad) => Either::Wrong,
+        (Field::Good(_), Field::Good(_) | Field::Bad) | (Field::Bad, Field::Good(_)) => {
             reading.problem(section, format!("has both `{key}` and `{key}_file`"), "keep one of them");
             Either::Wrong
         }
@@ -242,7 +237,7 @@ fn store(queue: &shape::Queue, reading: &mut Reading<'_>) -> Option<StoreConfig>
 fn redis(redis: &shape::Redis, reading: &mut Reading<'_>) -> Option<RedisConfig> {
     let master = redis.sentinel_master.good().map(|name| name.0.clone());
     let urls = match (&redis.url, &redis.sentinels) {
-        (Field::Good(_) | Field::Bad, Field::Good(_) | Field::Bad) => {
+        (Field::Good(_), Field::Good(_) | Field::Bad) | (Field::Bad, Field::Good(_)) => {
             reading.problem(&redis.at, "has both `url` and `sentinels`", "keep one of them");
             return None;
         }
@@ -251,7 +246,7 @@ fn redis(redis: &shape::Redis, reading: &mut Reading<'_>) -> Option<RedisConfig>
             reading.problem(&redis.at.missing("url"), "is missing", hint);
             return None;
         }
-        (Field::Bad, Field::Absent) | (Field::Absent, Field::Bad) => return None,
+        (Field::Bad, Field::Absent | Field::Bad) | (Field::Absent, Field::Bad) => return None,
         (Field::Good(url), Field::Absent) => {
             if let Field::Good(name) = &redis.sentinel_master {
                 let hint = "give the sentinels' addresses under `sentinels`, not under `url`";

@@ -24,8 +24,13 @@ impl Excerpt {
         if place.line == 0 {
             return None;
         }
-        let line = line_around(source, place.start)?;
+        let line = window(source, line_around(source, place.start)?, place.start);
         let text = source.get(line.clone())?;
+        let mut is_hidden = vec![false; text.len()];
+        for range in hidden.iter().filter(|range| range.start < line.end && range.end > line.start) {
+            let part = range.start.max(line.start) - line.start..range.end.min(line.end) - line.start;
+            is_hidden[part].fill(true);
+        }
         let end = line.start + code_length(text, place.end.saturating_sub(line.start));
         let mut shown = String::new();
         let (mut before, mut marked) = (0, 0);
@@ -35,7 +40,7 @@ impl Excerpt {
             if at >= end {
                 break;
             }
-            let is_hidden = hidden.iter().any(|range| range.contains(&at));
+            let is_hidden = is_hidden[offset];
             if is_hidden && hiding {
                 continue;
             }
@@ -94,9 +99,17 @@ impl Excerpt {
 /// The bytes of the line in which `at` stands, without its end.
 fn line_around(source: &str, at: usize) -> Option<Range<usize>> {
     let at = at.min(source.len());
-    let start = source.get(..at)?.rfind('\n').map_or(0, |found| found + 1);
-    let end = source.get(at..)?.find('\n').map_or(source.len(), |found| at + found);
+    let start = source.get(..at)?.rfind(['\n', '\r']).map_or(0, |found| found + 1);
+    let end = source.get(at..)?.find(['\n', '\r']).map_or(source.len(), |found| at + found);
     Some(start..end)
+}
+
+/// The part of a line around `at` that can be shown at all, so that a file in one line costs no more than others.
+fn window(source: &str, line: Range<usize>, at: usize) -> Range<usize> {
+    let near = |wanted: usize| (wanted..line.end).find(|at| source.is_char_boundary(*at)).unwrap_or(line.end);
+    let at = at.clamp(line.start, line.end);
+    let start = if at - line.start > 4 * WIDTH { near(at - 4 * WIDTH) } else { line.start };
+    start..near(at.saturating_add(4 * WIDTH).min(line.end))
 }
 
 /// The length of a line without its comment (people note old passwords there). `meant` is where the part that is meant
@@ -154,28 +167,29 @@ mod tests {
         Place { line: 1, column: 1, start, end: start + part.len() }
     }
 
-    fn drawn(source: &str, part: &str, hidden: &[Range<usize>]) -> String {
-        let excerpt = Excerpt::new(source, place(source, part), hidden).unwrap();
+    fn drawn(source: &str, part: &str, secret: &str) -> String {
+        let hidden = source.find(secret).filter(|_| !secret.is_empty()).map(|start| start..start + secret.len());
+        let excerpt = Excerpt::new(source, place(source, part), hidden.as_slice()).unwrap();
         format!("{}\n{}", excerpt.text, excerpt.marks())
     }
 
     #[test]
     fn the_part_that_is_meant_is_marked() {
-        assert_eq!(drawn("a: 1\nbc: dé # old\nx: y\n", "dé", &[]), "bc: dé\n    ^^");
-        assert_eq!(drawn("a:\t\u{1b}[31mx", "x", &[]), "a:  [31mx\n        ^");
+        assert_eq!(drawn("a: 1\nbc: dé # old\nx: y\n", "dé", ""), "bc: dé\n    ^^");
+        assert_eq!(drawn("a:\t\u{1b}[31mx", "x", ""), "a:  [31mx\n        ^");
     }
 
     #[test]
     fn what_is_hidden_is_one_dot_and_the_mark_still_fits() {
         let source = "{k: hunter2, z: 1}";
-        assert_eq!(drawn(source, "z", &[4..11]), "{k: …, z: 1}\n       ^");
-        assert_eq!(drawn(source, "hunter2", &[4..11]), "{k: …, z: 1}\n    ^");
+        assert_eq!(drawn(source, "z", "hunter2"), "{k: …, z: 1}\n       ^");
+        assert_eq!(drawn(source, "hunter2", "hunter2"), "{k: …, z: 1}\n    ^");
     }
 
     #[test]
     fn a_long_line_is_cut_around_the_mark() {
         let source = format!("{}key{}", "a".repeat(500), "b".repeat(500));
-        let drawn = drawn(&source, "key", &[]);
+        let drawn = drawn(&source, "key", "");
         let (text, marks) = drawn.split_once('\n').unwrap();
         assert!(text.chars().count() <= WIDTH + 1, "{text}");
         let before = marks.chars().take_while(|c| *c == ' ').count();

@@ -1,7 +1,9 @@
 //! Keys that stand elsewhere, and keys that are planned: told as such, not as "unknown".
 
+use super::leaf::{listed, nearest};
 use super::node::{Node, Value};
 use serde_json::Value as Json;
+use std::sync::LazyLock;
 
 /// What is said of a key that comes with a later version.
 pub(super) fn told(name: &str, value: &Node) -> (String, String) {
@@ -15,7 +17,7 @@ pub(super) fn told(name: &str, value: &Node) -> (String, String) {
         }
         "build_image" => "give a ready `image`",
         "enabled" => "comment the entry out",
-        "autoscale" | "schedule" => "`scaling.min_idle` holds at all times",
+        "schedule" => "`scaling.min_idle` holds at all times",
         "concurrent_starts" => "set `hosts[0].concurrent_starts`",
         _ => "leave it out",
     };
@@ -31,34 +33,45 @@ fn has_key(node: &Node, keys: &[&str]) -> bool {
     }
 }
 
-/// The sections that know a key of this name, other than the one at `here`.
-pub(super) fn elsewhere(name: &str, here: &str) -> Option<String> {
-    let mut places = Vec::new();
-    collect(&super::schema::schema(), "", name, &mut places);
-    let here = without_indexes(here);
-    places.retain(|place| *place != here);
-    if places.is_empty() || places.len() > 4 {
-        return None;
-    }
-    let places: Vec<_> = places
-        .iter()
-        .map(|place| if place.is_empty() { "the top of the file".to_owned() } else { format!("`{place}`") })
-        .collect();
-    Some(places.join(" or "))
+/// What is said of a key that is nearly one of a later version.
+pub(super) fn nearly(name: &str) -> String {
+    format!("`{name}` is not in this version yet")
 }
 
-fn collect(schema: &Json, path: &str, name: &str, places: &mut Vec<String>) {
+/// Where a key of this name (or nearly this name) is known, other than in the section at `here`.
+pub(super) fn elsewhere(name: &str, here: &str) -> Option<String> {
+    static ALL: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+        let mut all = Vec::new();
+        collect(&super::schema::schema(), "", &mut all);
+        all
+    });
+    let here = without_indexes(here);
+    let all: Vec<_> = ALL.iter().filter(|(section, _)| *section != here).collect();
+    let exact = all.iter().find(|(_, key)| key == name).map(|(_, key)| key.as_str());
+    let key = exact.or_else(|| nearest(name, all.iter().map(|(_, key)| key.as_str())))?.to_owned();
+    let mut sections: Vec<&str> =
+        all.iter().filter(|(_, known)| *known == key).map(|(section, _)| &**section).collect();
+    // Of `runners[].scaling` and `runners_defaults.scaling` the one that is meant is the one inside.
+    if sections.iter().any(|section| section.starts_with(&here)) && !here.is_empty() {
+        sections.retain(|section| section.starts_with(&here));
+    }
+    let sections: Vec<_> =
+        sections.iter().map(|section| if section.is_empty() { "the top of the file" } else { section }).collect();
+    let belongs = format!("belongs to {}", listed(&sections).replace("`the top of the file`", "the top of the file"));
+    Some(if key == name { format!("it {belongs}") } else { format!("did you mean `{key}`? it {belongs}") })
+}
+
+/// Every key with its section: (`runners[].scaling`, `max`).
+fn collect(schema: &Json, path: &str, all: &mut Vec<(String, String)>) {
     if let Some(properties) = schema.get("properties").and_then(Json::as_object) {
-        if properties.contains_key(name) {
-            places.push(path.to_owned());
-        }
         for (key, schema) in properties {
+            all.push((path.to_owned(), key.clone()));
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            collect(schema, &path, name, places);
+            collect(schema, &path, all);
         }
     }
     if let Some(items) = schema.get("items") {
-        collect(items, &format!("{path}[]"), name, places);
+        collect(items, &format!("{path}[]"), all);
     }
 }
 

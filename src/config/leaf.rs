@@ -173,13 +173,21 @@ impl Leaf for AnyText {
 
 /// The one word of `words` that `text` was meant to be, if one is near.
 pub(super) fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = text.to_lowercase().replace('-', "_");
-    words
-        .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(&folded, &word.to_lowercase().replace('-', "_")), word))
-        .filter(|(distance, word)| *distance <= 1.max(word.len() / 4))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+    let fold = |text: &str| text.to_lowercase().replace('-', "_");
+    let text = fold(text);
+    let mut best: Option<(usize, &str)> = None;
+    for word in words {
+        let most = 1.max(word.len() / 4);
+        // Most words are told apart by their length alone, which is cheap.
+        if text.len().abs_diff(word.len()) > most {
+            continue;
+        }
+        let distance = strsim::osa_distance(&text, &fold(word));
+        if distance <= most && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, word));
+        }
+    }
+    best.map(|(_, word)| word)
 }
 
 /// A value that is one of a few words.
@@ -230,5 +238,16 @@ pub(super) fn listed(words: &[&str]) -> String {
             let first: Vec<_> = first.iter().map(|word| format!("`{word}`")).collect();
             format!("{} or `{last}`", first.join(", "))
         }
+    }
+}
+
+/// For tests of leaves: these texts are taken, those are not.
+#[cfg(test)]
+pub(super) fn takes<T: Leaf>(good: &[&str], bad: &[&str]) {
+    for text in good {
+        assert!(T::parse(text).is_ok(), "`{text}` was refused");
+    }
+    for text in bad {
+        assert!(T::parse(text).is_err(), "`{text}` was taken");
     }
 }

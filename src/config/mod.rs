@@ -3,7 +3,9 @@
 //! `file` reads the text into these types and reports every problem of a file at once; nothing else in the program
 //! sees the file's own shape. Secrets are behind [`SecretString`] and print as nothing.
 
+mod address;
 mod build;
+mod collection;
 mod excerpt;
 pub mod file;
 mod interpolate;

@@ -274,7 +274,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let inner = vec![format!("*a{}", level - 1); 9].join(", ");
-            bomb += &format!("a{level}: &a{level} [{inner}]\n");
+            bomb = format!("{bomb}a{level}: &a{level} [{inner}]\n");
         }
         assert!(parse(&bomb).is_err());
     }

@@ -1,8 +1,9 @@
 //! From an entry under `runners:` to a checked [`Pool`].
 
+use super::collection::Table;
 use super::names::{Label, is_docker_name};
 use super::reading::{Placed, Reading, Spot};
-use super::section::{Field, Slot, Table};
+use super::section::{Field, Slot};
 use super::shape::{self, PoolSettings, Runner};
 use super::{Network, Pool, RegistrationKind, Resources, Security};
 use crate::model::{LabelSet, PoolName, Scope};

@@ -7,6 +7,9 @@ use super::problem::Problem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Nobody reads more, and each costs an excerpt.
+const MOST_PROBLEMS: usize = 500;
+
 /// What a reading may look at, and what it has found.
 pub(super) struct Reading<'a> {
     /// The environment.
@@ -84,7 +87,16 @@ impl<'a> Reading<'a> {
 
     /// Notes what makes the file unusable.
     pub(super) fn problem(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+        // One more than are shown, so that it is known that there are more.
+        if self.problems.len() > MOST_PROBLEMS {
+            return;
+        }
         self.problems.push((spot.clone(), message.into(), some_text(hint.into())));
+    }
+
+    /// Whether further problems will not be shown.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() > MOST_PROBLEMS
     }
 
     /// Notes what should be known.
@@ -183,6 +195,10 @@ fn told(
     drafts.sort_by_key(|(spot, ..)| (spot.place.line, spot.place.column));
     let mut list: Vec<Problem> = Vec::new();
     for (spot, message, hint) in drafts {
+        if list.len() == MOST_PROBLEMS {
+            list.push(Problem::of_file(file, "there are more problems than are shown", None));
+            break;
+        }
         let problem = Problem {
             file: file.to_owned(),
             line: spot.place.line,
@@ -192,11 +208,8 @@ fn told(
             hint: hint.as_deref().map(printable),
             excerpt: Excerpt::new(source, spot.place, hidden),
         };
-        // One mistake in `runners_defaults` is met again in each pool, and an alias stands for its value many times.
-        let known = |other: &Problem| {
-            (other.line, other.column, &other.message) == (problem.line, problem.column, &problem.message)
-        };
-        if !list.iter().rev().take_while(|other| other.line == problem.line).any(known) {
+        // One mistake in `runners_defaults` is met again in each pool.
+        if !list.iter().rev().take_while(|other| other.line == problem.line).any(|other| *other == problem) {
             list.push(problem);
         }
     }
@@ -210,6 +223,15 @@ fn some_text(text: String) -> Option<String> {
 /// Without control characters, which a terminal would obey.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// A key as a message names it: no further than it looks like one, since a value may hang on it (`{token:abc}`).
+pub(super) fn shown_name(name: &str) -> String {
+    let end = name.char_indices().find(|(at, c)| *at >= 60 || !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')));
+    match end {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 /// At most 60 characters.

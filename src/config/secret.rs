@@ -33,9 +33,9 @@ pub(super) struct FilePath(pub(super) PathBuf);
 impl Decode for Secret {
     fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
         let scalar = secret_scalar(node, spot, reading)?;
-        if let Some(path) = scalar.written.strip_prefix("file:") {
-            let path =
-                if scalar.has_variables { scalar.text.strip_prefix("file:").unwrap_or(&scalar.text) } else { path };
+        // In the file itself only: a variable that happens to start with `file:` is not followed.
+        if scalar.written.starts_with("file:") {
+            let path = scalar.text.strip_prefix("file:").unwrap_or(&scalar.text);
             return read_file(path, &scalar, spot, reading).map(Self);
         }
         if !scalar.from_environment {
@@ -45,24 +45,24 @@ impl Decode for Secret {
     }
 
     fn schema() -> Json {
-        json!({ "type": ["string", "number"], "examples": ["${NAME}", "file:/run/secrets/name"] })
+        json!({ "type": ["string", "number", "boolean"], "examples": ["${NAME}", "file:/run/secrets/name"] })
     }
 }
 
 impl Decode for RedisUrl {
     fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
         let scalar = secret_scalar(node, spot, reading)?;
-        let url = match scalar.written.strip_prefix("file:") {
-            Some(_) => read_file(scalar.text.strip_prefix("file:").unwrap_or(&scalar.text), &scalar, spot, reading)?,
-            None => {
-                if scalar.text.contains('@') && !scalar.from_environment {
-                    warn_of_inline(spot, reading);
-                }
-                checked(&scalar.text, &scalar.shown_secret(), spot, reading)?
+        let url = if scalar.written.starts_with("file:") {
+            read_file(scalar.text.strip_prefix("file:").unwrap_or(&scalar.text), &scalar, spot, reading)?
+        } else {
+            if scalar.text.contains('@') && !scalar.from_environment {
+                warn_of_inline(spot, reading);
             }
+            checked(&scalar.text, &scalar.shown_secret(), spot, reading)?
         };
         let text = url.expose_secret();
-        let host = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://"));
+        let rest = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://"));
+        let host = rest.and_then(|rest| rest.rsplit('@').next());
         if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':']) || host.contains(char::is_whitespace))
         {
             reading.problem(
@@ -95,7 +95,7 @@ impl Decode for SecretFile {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string" })
+        text_schema()
     }
 }
 

@@ -3,9 +3,10 @@
 
 use super::later;
 use super::leaf::{listed, nearest};
-use super::node::{Kind, Node, Value};
+use super::node::{Node, Value};
 use super::reading::{Placed, Reading, Spot};
-use serde_json::{Map, Value as Json, json};
+use super::schema::joined;
+use serde_json::{Map, Value as Json};
 
 /// Something that can stand behind a key.
 pub(super) trait Decode: Sized {
@@ -83,6 +84,8 @@ pub(super) trait Section: Sized {
     fn blank_at(spot: &Spot, bad: bool) -> Self;
     /// The schema's `properties`, and which of them are required.
     fn properties(properties: &mut Map<String, Json>, required: &mut Vec<Json>);
+    /// All keys, second names included.
+    fn names(names: &mut Vec<&'static str>);
     /// Keys that come with a later version.
     fn later() -> &'static [&'static str];
     fn about() -> String;
@@ -102,11 +105,7 @@ impl<T: Decode> Slot for Field<T> {
                 None => Self::Bad,
             },
             None if key.required => {
-                reading.problem(
-                    &entries.spot.missing(key.name),
-                    "is missing",
-                    key.about.first().map_or("", |line| line.trim()),
-                );
+                reading.problem(&entries.spot.missing(key.name), "is missing", key.as_hint());
                 Self::Bad
             }
             None => Self::Absent,
@@ -158,9 +157,7 @@ impl<'n> Entries<'n> {
         let mut left = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             match &key.value {
-                Value::Scalar { kind: Kind::Text | Kind::Bool | Kind::Number, text } => {
-                    left.push((text.clone(), key, value))
-                }
+                Value::Scalar { text, .. } => left.push((text.clone(), key, value)),
                 Value::Null | Value::List(_) | Value::Map(_) => {
                     reading.hide(key);
                     reading.hide(value);
@@ -169,6 +166,11 @@ impl<'n> Entries<'n> {
             }
         }
         Some(Self { spot: spot.clone(), left })
+    }
+
+    /// What nobody has taken yet: name, key, value.
+    pub(super) fn take_all(self) -> Vec<(String, &'n Node, &'n Node)> {
+        self.left
     }
 
     pub(super) fn spot(&self) -> &Spot {
@@ -204,24 +206,34 @@ impl<'n> Entries<'n> {
 
     /// Tells of every entry that no key of this section has taken.
     pub(super) fn close<S: Section>(self, reading: &mut Reading<'_>) {
-        let (mut properties, mut required) = (Map::new(), Vec::new());
-        S::properties(&mut properties, &mut required);
-        let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let mut known = Vec::new();
+        S::names(&mut known);
+        known.sort_unstable();
         for (name, key, value) in &self.left {
             reading.hide(value);
-            let spot = self.spot.key(&super::reading::shortened(name), key.place);
+            // Guessing what was meant is the dearest step of all.
+            if reading.is_full() {
+                continue;
+            }
+            let shown = super::reading::shown_name(name);
+            let spot = self.spot.key(&shown, key.place);
+            if shown != *name {
+                // `{token:abc}` is a key of nine letters for YAML.
+                reading.hide(key);
+                let hint = if name.contains(':') { "a blank is missing behind `:`" } else { "" };
+                reading.problem(&spot, "unknown key", hint);
+                continue;
+            }
             if S::later().contains(&name.as_str()) {
                 let (message, hint) = later::told(name, value);
                 reading.problem(&spot, message, hint);
                 continue;
             }
-            let hint = match (nearest(name, known.iter().copied()), later::elsewhere(name, &self.spot.path)) {
-                (Some(near), _) => format!("did you mean `{near}`?"),
-                (None, Some(place)) => format!("it belongs to {place}"),
-                (None, None) => match nearest(name, S::later().iter().copied()) {
-                    Some(near) => format!("`{near}` is not in this version yet"),
-                    None => format!("known here: {}", listed_keys(&known)),
-                },
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => later::elsewhere(name, &self.spot.path)
+                    .or_else(|| nearest(name, S::later().iter().copied()).map(later::nearly))
+                    .unwrap_or_else(|| format!("known here: {}", listed_keys(&known))),
             };
             reading.problem(&spot, "unknown key", hint);
         }
@@ -252,65 +264,6 @@ pub(super) fn decode_section<S: Section>(node: &Node, spot: &Spot, reading: &mut
     }
 }
 
-/// The schema of a section.
-pub(super) fn section_schema<S: Section>() -> Json {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
-    S::properties(&mut properties, &mut required);
-    let mut schema = json!({
-        "type": ["object", "null"],
-        "description": S::about(),
-        "properties": properties,
-        "additionalProperties": false,
-    });
-    if !required.is_empty() {
-        schema["required"] = Json::Array(required);
-        schema["type"] = json!("object");
-    }
-    schema
-}
-
-/// Adds one key to a schema's `properties`.
-pub(super) fn add_property(properties: &mut Map<String, Json>, required: &mut Vec<Json>, key: &Key, schema: Json) {
-    let mut schema = schema;
-    let about = joined(key.about);
-    if !about.is_empty() {
-        schema["description"] = Json::String(about);
-    }
-    if let Some(default) = key.default.and_then(|text| super::node::parse(text).ok()) {
-        schema["default"] = json_of(&default);
-    }
-    if let Some(alias) = key.alias {
-        let mut same = schema.clone();
-        same["description"] = Json::String(format!("The same as `{}`.", key.name));
-        properties.insert(alias.to_owned(), same);
-    }
-    if key.required {
-        required.push(Json::from(key.name));
-    }
-    properties.insert(key.name.to_owned(), schema);
-}
-
-fn json_of(node: &Node) -> Json {
-    match &node.value {
-        Value::Null => Json::Null,
-        Value::Scalar { kind: Kind::Text, text } => Json::from(text.as_str()),
-        Value::Scalar { text, .. } => serde_json::from_str(text).unwrap_or_else(|_| Json::from(text.as_str())),
-        Value::List(items) => items.iter().map(json_of).collect(),
-        Value::Map(entries) => {
-            let text = |node: &Node| match &node.value {
-                Value::Scalar { text, .. } => text.clone(),
-                Value::Null | Value::List(_) | Value::Map(_) => String::new(),
-            };
-            Json::Object(entries.iter().map(|(key, value)| (text(key), json_of(value))).collect())
-        }
-    }
-}
-
-/// Lines of a doc comment as one text.
-pub(super) fn joined(lines: &[&str]) -> String {
-    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ").trim().to_owned()
-}
-
 /// Declares a section. `key: Field<T>` is a value, `key: OtherSection` a section in it, `key | alias` a key with a
 /// second name, `key (required)` one that has to be there, `= "5m"` its default as one would write it; `..name: Type`
 /// takes in all keys of another section; `later` names keys that come with a later version.
@@ -323,6 +276,7 @@ macro_rules! section {
      $(later { $($later:ident),* $(,)? })?) => {
         $(#[doc = $about])*
         #[derive(Debug, Clone)]
+        #[allow(clippy::struct_field_names, reason = "the names are the file's keys")]
         pub(super) struct $name {
             /// Where the section stands, or would stand.
             pub(super) at: $crate::config::reading::Spot,
@@ -372,7 +326,7 @@ macro_rules! section {
                 properties: &mut serde_json::Map<String, serde_json::Value>,
                 required: &mut Vec<serde_json::Value>,
             ) {
-                $($crate::config::section::add_property(
+                $($crate::config::schema::add_property(
                     properties,
                     required,
                     &Self::$key(),
@@ -381,12 +335,20 @@ macro_rules! section {
                 $(<$flat_type as $crate::config::section::Section>::properties(properties, required);)?
             }
 
+            fn names(names: &mut Vec<&'static str>) {
+                $(
+                    names.push(stringify!($key));
+                    $(names.push(stringify!($alias));)?
+                )*
+                $(<$flat_type as $crate::config::section::Section>::names(names);)?
+            }
+
             fn later() -> &'static [&'static str] {
                 &[$($(stringify!($later)),*)?]
             }
 
             fn about() -> String {
-                $crate::config::section::joined(&[$($about),*])
+                $crate::config::schema::joined(&[$($about),*])
             }
         }
 
@@ -428,7 +390,7 @@ macro_rules! section {
             }
 
             fn schema() -> serde_json::Value {
-                $crate::config::section::section_schema::<Self>()
+                $crate::config::schema::section_schema::<Self>()
             }
         }
 
@@ -442,7 +404,7 @@ macro_rules! section {
             }
 
             fn schema() -> serde_json::Value {
-                $crate::config::section::section_schema::<Self>()
+                $crate::config::schema::section_schema::<Self>()
             }
         }
     };
@@ -456,62 +418,11 @@ pub(super) use section;
 impl Key {
     /// For sections that stand behind no key of their own.
     pub(super) const NONE: Self = Self { name: "", alias: None, about: &[], required: false, default: None };
-}
 
-/// A list, each item with its place.
-#[derive(Debug, Clone, Default)]
-pub(super) struct List<T>(pub(super) Vec<Placed<T>>);
-
-impl<T: Decode> Decode for List<T> {
-    fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
-        let Value::List(items) = &node.value else {
-            reading.wrong_shape(node, spot, "a list (`[a, b]`, or a line with `- ` for each)");
-            return None;
-        };
-        let mut list = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let spot = spot.item(index, item.place);
-            list.push(T::decode(item, &spot, reading).map(|value| Placed { value, spot }));
-        }
-        list.into_iter().collect::<Option<_>>().map(Self)
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "array", "items": T::schema() })
-    }
-}
-
-/// Names of the user's own, each with a value.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Table<T>(pub(super) Vec<(String, Placed<T>)>);
-
-impl<T: Decode> Decode for Table<T> {
-    fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
-        let mut entries = Entries::open(node, spot, reading)?;
-        let mut table: Vec<Option<(String, Placed<T>)>> = Vec::new();
-        for (name, key, value) in std::mem::take(&mut entries.left) {
-            let spot = spot.key(&name, value.place);
-            if table.iter().flatten().any(|(known, _)| *known == name) {
-                reading.hide(value);
-                reading.problem(&Spot { place: key.place, ..spot }, "is given twice", "keep one of them");
-                continue;
-            }
-            table.push(T::decode(value, &spot, reading).map(|value| (name, Placed { value, spot })));
-        }
-        table.into_iter().collect::<Option<_>>().map(Self)
-    }
-
-    fn schema() -> Json {
-        json!({ "type": ["object", "null"], "additionalProperties": T::schema() })
-    }
-
-    /// Both, the more special one first.
-    fn over(mut self, fallback: Self) -> Self {
-        for (name, value) in fallback.0 {
-            if !self.0.iter().any(|(known, _)| *known == name) {
-                self.0.push((name, value));
-            }
-        }
-        self
+    /// Its description as the tail of a message.
+    fn as_hint(&self) -> String {
+        let about = joined(self.about);
+        let mut letters = about.trim_end_matches('.').chars();
+        letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
     }
 }

@@ -1,13 +1,12 @@
 //! The file: every section, every key, its type and its default. The doc comments are the schema's descriptions.
 
+use super::address::{DockerUrl, Listen, UrlPath};
+use super::collection::{List, Table};
 use super::leaf::{AnyText, Text, Whole, choice};
-use super::names::{
-    AppId, Capability, DockerUrl, Image, Installation, KeyPrefix, Label, Listen, LogLevel, Mount, Name, UrlPath,
-    Version, WorkDir,
-};
+use super::names::{AppId, Capability, Image, Installation, KeyPrefix, Label, LogLevel, Mount, Name, Version, WorkDir};
 use super::org_url::{ApiUrl, OrgUrl};
 use super::secret::{FilePath, RedisUrl, Secret, SecretFile};
-use super::section::{Field, List, Table, section};
+use super::section::{Field, section};
 use super::units::{Bytes, Cpus};
 use std::time::Duration;
 

@@ -1,1 +1,0 @@
-//! The configuration file: every problem told at once, with its place.
