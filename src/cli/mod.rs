@@ -13,7 +13,7 @@ use crate::config::{Config, Log};
 use crate::simulation::agent::AgentCommand;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -182,7 +182,11 @@ fn say(text: &str) -> anyhow::Result<()> {
 fn start_log(log: &Log) {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.level)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     let _ = if log.json { lines.json().try_init() } else { lines.try_init() };
 }
 

@@ -6,9 +6,9 @@ use crate::config::Pool;
 use crate::model::{Container, ContainerStatus, JobState, RegistrationStatus, Runner, StateName, after, age};
 use std::time::Duration;
 
-/// A container that is not in the engine's list counts as gone only so long after its runner's last change: the list may
-/// have been asked for before the container was made. Longer than any list call may take.
-const VANISHED_AFTER: Duration = Duration::from_secs(20);
+/// What the engine shows counts against a runner only so long after the runner's last change: the list may have been asked
+/// for before its container was made or started. Longer than any list call may take.
+const ENGINE_LAG: Duration = Duration::from_secs(20);
 
 /// After `completed`, the agent needs a moment to say goodbye and end. Only then is its container ended from outside, and
 /// only if GitHub gives the registration up.
@@ -45,11 +45,13 @@ fn follow(draft: &mut Draft<'_>, runner: &Runner) -> Option<Action> {
         (StateName::Created, None) if runner.container.is_none() => {
             Some(take_down(runner, false, "interrupted before its container was made"))
         }
-        (StateName::Created | StateName::Started | StateName::Running, None) => vanished(draft, runner),
+        (StateName::Created | StateName::Started | StateName::Running, None) => {
+            once_settled(draft, runner, "its container vanished: somebody else removed it")
+        }
         (StateName::Created, Some(container)) => Some(found(runner, container)),
         (StateName::Started | StateName::Running, Some(container)) => match container.status {
             ContainerStatus::Exited { exit_code, oom_killed } => Some(ended(runner, exit_code, oom_killed)),
-            ContainerStatus::Created => Some(take_down(runner, true, "its container never started")),
+            ContainerStatus::Created => once_settled(draft, runner, "its container never started"),
             ContainerStatus::Running if runner.state.name == StateName::Running => with_a_job(draft, runner),
             ContainerStatus::Running => waiting_for_a_job(draft, runner),
         },
@@ -73,13 +75,13 @@ fn took_a_job(draft: &Draft<'_>, runner: &Runner) -> Option<Action> {
     })
 }
 
-fn vanished(draft: &mut Draft<'_>, runner: &Runner) -> Option<Action> {
-    let counts_from = after(runner.state.since, VANISHED_AFTER);
+fn once_settled(draft: &mut Draft<'_>, runner: &Runner, cause: &str) -> Option<Action> {
+    let counts_from = after(runner.state.since, ENGINE_LAG);
     if draft.world.now < counts_from {
         draft.look_at(counts_from);
         return None;
     }
-    Some(take_down(runner, true, "its container vanished: somebody else removed it"))
+    Some(take_down(runner, true, cause))
 }
 
 /// A row that says `created`, no action that works on it, and a container: this program was cut off in between.

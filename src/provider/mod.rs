@@ -123,6 +123,9 @@ pub trait Provider: Send + Sync {
     /// All containers of this fleet.
     async fn list(&self) -> Result<Vec<Container>, ProviderError>;
 
+    /// One container of this fleet as it is now, asked of the engine. `None` when it is gone.
+    async fn look(&self, id: &ContainerId) -> Result<Option<Container>, ProviderError>;
+
     /// A feed that starts with [`ContainerNews::All`], and heals itself: after an interruption it lists again. Ends when
     /// the receiver is dropped.
     fn watch(&self) -> mpsc::Receiver<ContainerNews>;

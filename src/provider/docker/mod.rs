@@ -120,6 +120,10 @@ impl Provider for Docker {
         watch::spawn(self.clone())
     }
 
+    async fn look(&self, id: &ContainerId) -> Result<Option<Container>, ProviderError> {
+        Docker::look(self, id).await
+    }
+
     async fn runs_a_job(&self, id: &ContainerId) -> Result<bool, ProviderError> {
         self.has_worker(id).await
     }

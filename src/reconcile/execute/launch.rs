@@ -89,6 +89,9 @@ impl Executor {
             let _turn = self.starts.acquire().await;
             self.provider.start(&container, &credential).await?;
         }
+        if self.memory.container(&row.name).is_none_or(|known| known.status == ContainerStatus::Created) {
+            self.tell_memory(row, &container, ContainerStatus::Running);
+        }
         self.change(&row.name, |current| {
             // GitHub may have told of its job already: then it is running, not started.
             current.become_state(StateName::Started, "its container runs", clock::now()).ok()
@@ -151,7 +154,12 @@ impl Executor {
             }
             other => other?,
         };
-        // The engine's own news of it may come later than the next plan.
+        self.tell_memory(row, &id, ContainerStatus::Created);
+        Ok(id)
+    }
+
+    /// The engine's own news of a container may come later than the next plan.
+    fn tell_memory(&self, row: &Runner, id: &ContainerId, status: ContainerStatus) {
         self.memory.apply_container(ContainerNews::Changed(Container {
             id: id.clone(),
             runner: row.name.clone(),
@@ -162,9 +170,8 @@ impl Executor {
             registration: None,
             image: row.image.clone(),
             created_at: clock::now(),
-            status: ContainerStatus::Created,
+            status,
         }));
-        Ok(id)
     }
 
     fn spec(&self, pool: &Pool, row: &Runner) -> ContainerSpec {

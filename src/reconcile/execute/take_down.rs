@@ -31,9 +31,14 @@ impl Executor {
         if !runner.is_live() {
             return Ok(Outcome::Done);
         }
-        let container = self.memory.container(name);
-        let id = container.as_ref().map(|container| container.id.clone()).or_else(|| runner.container.clone());
-        let lives = container.is_some_and(|container| container.status == ContainerStatus::Running);
+        let id = self.memory.container(name).map(|container| container.id).or_else(|| runner.container.clone());
+        // What is known of the container may be a moment old, and what follows cannot be taken back: the engine is asked.
+        let now = match &id {
+            Some(id) => self.provider.look(id).await?,
+            None => None,
+        };
+        let id = id.filter(|_| now.is_some());
+        let lives = now.is_some_and(|container| container.status == ContainerStatus::Running);
         if lives && !force {
             self.end_if_idle(&runner, id.as_ref(), failed, cause).await
         } else {
@@ -156,6 +161,7 @@ impl Executor {
         cause: &str,
         evidence: Option<Evidence>,
     ) -> Result<Arc<Runner>, ExecuteError> {
+        let known = self.memory.runner(name).1.map(|row| row.state.name);
         let row = self
             .change(name, |row| {
                 let to = if failed { StateName::Error } else { StateName::Stopped };
@@ -170,6 +176,9 @@ impl Executor {
                 (next != *row).then_some(next)
             })
             .await?;
+        if known.is_some_and(|known| matches!(known, StateName::Stopped | StateName::Error)) {
+            return Ok(row);
+        }
         if failed {
             let last = row.evidence.as_ref().map(|evidence| format!(" ({evidence})")).unwrap_or_default();
             warn!(runner.name = %name, "runner {name} failed: {cause}{last}");
