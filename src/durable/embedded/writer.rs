@@ -215,7 +215,8 @@ impl Thread {
             if batch.len() >= self.last_batch || Instant::now() >= until {
                 return;
             }
-            std::thread::yield_now();
+            // Not a spin: the callers that are waited for need the processor.
+            std::thread::sleep(LINGER / 10);
         }
     }
 
