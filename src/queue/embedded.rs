@@ -92,9 +92,9 @@ impl Queue for EmbeddedQueue {
             },
             move |numbers| {
                 let mut out = inbox.lock();
-                numbers.iter().for_each(|number| {
+                for number in numbers {
                     out.since.remove(number);
-                });
+                }
             },
         );
         acked.await?;

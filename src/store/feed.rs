@@ -32,7 +32,9 @@ impl Feeds {
     /// Tells all readers; those that are gone are forgotten.
     pub(crate) fn tell(&self, changes: &[StoreChange]) {
         self.lock().retain_mut(|reader| {
-            changes.iter().for_each(|change| reader.tell(change.clone()));
+            for change in changes {
+                reader.tell(change.clone());
+            }
             !reader.is_gone()
         });
     }

@@ -16,7 +16,7 @@ impl Keys {
     const EVENTS: &str = "events";
     /// Sorted set: deliveries seen, by the moment (in microseconds) they were received.
     const SEEN: &str = "seen";
-    /// Hash: job id and attempt to the row: version, queued pool and JSON, each in a line.
+    /// Hash: job id and attempt to the row: version, queued pool, nothing, and JSON, each in a line.
     const JOBS: &str = "jobs";
     /// Sorted set: jobs that are over, by the moment (in microseconds) they ended.
     const JOBS_OVER: &str = "jobs:over";

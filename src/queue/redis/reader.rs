@@ -27,9 +27,12 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     link: Arc<Link>,
     place: Place,
-    reading: Option<AbortOnDropHandle<(Place, Result<Vec<Received>, QueueError>)>>,
+    reading: Option<AbortOnDropHandle<Read>>,
     ready: VecDeque<Received>,
 }
+
+/// What one read leaves: how far the reader is now, and what it read.
+type Read = (Place, Result<Vec<Received>, QueueError>);
 
 /// How far the reader is.
 #[derive(Debug, Clone)]
@@ -163,8 +166,11 @@ async fn make_group(connection: &mut MultiplexedConnection, key: &str) -> Result
     }
 }
 
+/// Names and values, in the order in which they were written.
+type Fields = Vec<(String, Vec<u8>)>;
+
 fn entry(value: Value) -> Option<Entry> {
-    let (id, fields): (String, Option<Vec<(String, Vec<u8>)>>) = from_redis_value(value).ok()?;
+    let (id, fields): (String, Option<Fields>) = from_redis_value(value).ok()?;
     let event = fields.map(|fields| {
         // An entry without our field is nobody's we know; it is told as one that cannot be read.
         fields.into_iter().find(|(name, _)| name == Keys::EVENT).map(|(_, event)| event).unwrap_or_default()

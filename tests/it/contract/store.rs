@@ -201,7 +201,8 @@ async fn a_runner_with_a_job_is_no_supply(mut bed: Bed) {
 
 async fn bounds_of_pool_fleet_and_host_hold(mut bed: Bed) {
     let Parts { store, .. } = bed.manager("a");
-    let jobs = (0..20).map(|number| version(0, queued(number, ["linux", "gpu"][number as usize % 2]))).collect();
+    let pool = |number| if number % 2 == 0 { "linux" } else { "gpu" };
+    let jobs = (0..20).map(|number| version(0, queued(number, pool(number)))).collect();
     store.save_jobs(jobs).await.unwrap();
     let busy = |name, pool, host| through(&runner(name, pool, host), &[StateName::Started, StateName::Running]);
     put(&store, 0, busy("l1", "linux", "a")).await;
