@@ -269,7 +269,8 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -
     shared.touch();
     let mut response = respond(answer);
     if cut {
-        // A body that breaks before its first byte makes the server drop the connection.
+        // A body that breaks before its first byte makes the server drop the connection, with nothing sent yet.
+        *response.status_mut() = StatusCode::OK;
         *response.body_mut() = Body::from_stream(futures_util::stream::once(async {
             Err::<Bytes, _>(std::io::Error::other("cut by a fault"))
         }));
