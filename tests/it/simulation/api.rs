@@ -330,7 +330,7 @@ async fn faults_happen_where_and_as_often_as_asked() {
     assert_eq!(api.jit("orgs/acme", "b", &["x"]).await.0, 502);
     assert_eq!(api.jit("orgs/acme", "b", &["x"]).await.0, 409);
 
-    github.faults().next("GET /orgs", Fault::status(403).header("retry-after", 7).body("<html>no</html>"), 1);
+    github.faults().next("GET /orgs", Fault::status(403).header("retry-after", "7").body("<html>no</html>"), 1);
     let spoilt = api.send("GET", "/orgs/acme/actions/runners", None).await;
     assert_eq!((spoilt.status().as_u16(), &spoilt.headers()["retry-after"]), (403, &"7".parse().unwrap()));
     assert_eq!(spoilt.text().await.unwrap(), "<html>no</html>");

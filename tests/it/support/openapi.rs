@@ -101,8 +101,8 @@ impl Description {
             json!([{ "name": "username", "in": "path", "required": true, "schema": { "type": "string" } }]);
         document["paths"]["/users/{username}/installation"] = of_user;
         // The list's own schema wants an account to be a user and an enterprise at once, which no answer of GitHub's is.
-        document["paths"]["/app/installations"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-            ["items"] = json!({ "$ref": "#/components/schemas/installation" });
+        document["paths"]["/app/installations"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]["items"] =
+            json!({ "$ref": "#/components/schemas/installation" });
         Self { document, validators: Mutex::new(HashMap::new()) }
     }
 
