@@ -3,7 +3,6 @@
 use super::WORKER_NAME;
 use super::connection::{Connection, News};
 use super::listen::{Agent, FIRST_PAUSE, Interrupt, stopped};
-use super::reaper::Reaper;
 use super::worker::{devour, exit_code};
 use crate::simulation::protocol::{Acquired, Ending, Message, SessionOpened};
 use rustix::process::{Pid, Signal, kill_process};
@@ -61,16 +60,15 @@ impl Agent {
         let job_time = Duration::from_millis(job.duration_ms);
         let work = self.work(job, &mut cancelled);
         tokio::pin!(work);
-        let ended = tokio::select! {
-            end = &mut work, if !doomed => end,
-            () = sleep(job_time), if doomed => {
-                return JobEnd::Died(match (job.ending, &self.worker) {
-                    (Ending::AgentDies { code }, _) => code,
-                    // It would take the whole test or demo with it.
-                    (_, Worker::InProcess) => 137,
-                    (_, Worker::Process { .. }) => devour(),
-                });
+        let doom = async {
+            if !doomed {
+                std::future::pending::<()>().await;
             }
+            sleep(job_time).await;
+        };
+        let ended = tokio::select! {
+            end = &mut work => (!doomed).then_some(end),
+            () = doom => None,
             () = told_to_cancel(connection, session, job.id) => {
                 cancel.send_replace(true);
                 work.await;
@@ -83,10 +81,16 @@ impl Agent {
                 return JobEnd::Stopped(interrupt);
             }
         };
-        JobEnd::Finished(match ended {
-            WorkerEnd::AsPlanned => job.conclusion.clone(),
-            WorkerEnd::Broken => "failure".into(),
-        })
+        match ended {
+            Some(WorkerEnd::AsPlanned) => JobEnd::Finished(job.conclusion.clone()),
+            Some(WorkerEnd::Broken) => JobEnd::Finished("failure".into()),
+            None => JobEnd::Died(match (job.ending, &self.worker) {
+                (Ending::AgentDies { code }, _) => code,
+                // It would take the whole test or demo with it.
+                (_, Worker::InProcess) => 137,
+                (_, Worker::Process { .. }) => devour(),
+            }),
+        }
     }
 
     /// The job's process from start to end; ended early when it is cancelled.
@@ -104,8 +108,11 @@ impl Agent {
                 _ = cancelled.wait_for(|cancelled| *cancelled) => WorkerEnd::Broken,
             };
         };
-        let started = Reaper::start().and_then(|reaper| Ok((reaper, start(program, arguments, job)?)));
-        let (mut reaper, pid) = match started {
+        let started = match &self.reaper {
+            Some(reaper) => start(program, arguments, job).map(|pid| (reaper, pid)),
+            None => Err(std::io::Error::other("nobody would wait for it")),
+        };
+        let (reaper, pid) = match started {
             Ok(started) => started,
             Err(error) => {
                 self.say(&format!("An error occurred: the worker does not start: {error}"));
@@ -118,7 +125,7 @@ impl Agent {
         let mut limit = None;
         loop {
             let status = tokio::select! {
-                status = reaper.wait(pid) => status,
+                status = reaper.wait(pid) => Some(status),
                 _ = cancelled.wait_for(|cancelled| *cancelled), if limit.is_none() => None,
                 () = sleep(limit.unwrap_or_default()), if limit.is_some() => None,
             };
@@ -137,14 +144,16 @@ impl Agent {
     }
 }
 
-/// Comes back when this job is cancelled. The poll also shows the server that the agent lives.
+/// Comes back when this job is cancelled, or is not this agent's any more: the real one loses its lock on it then, and
+/// gives it up. The poll also shows the server that the agent lives.
 async fn told_to_cancel(connection: &Connection, session: &SessionOpened, job: u64) {
     loop {
         match connection.poll(session).await {
             Ok(News::Message(Message::Cancel { id })) if id == job => return,
+            Ok(News::Gone) => return,
             Ok(News::Nothing) => {}
-            // Gone, away, or a message that is not for now: the job goes on, and its end will be reported.
-            Ok(News::Message(_) | News::Gone) | Err(_) => sleep(FIRST_PAUSE * 5).await,
+            // Away, or a message that is not for now: the job goes on, and its end will be reported.
+            Ok(News::Message(_)) | Err(_) => sleep(FIRST_PAUSE * 5).await,
         }
     }
 }

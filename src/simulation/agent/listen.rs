@@ -3,6 +3,7 @@
 use super::configure::{read_files, remove_files, write_files};
 use super::connection::{Away, Connection, News, Opened, Taken};
 use super::job::{JobEnd, Worker};
+use super::reaper::Reaper;
 use super::worker::result_word;
 use super::{Output, to_stdout};
 use crate::simulation::protocol::{AGENT_VERSION, Acquired, Message, SessionOpened, decode_jit};
@@ -71,6 +72,8 @@ pub struct Agent {
     pub verbose: bool,
     /// Ends with code 7 when it is too old, as `ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1` wants it.
     pub tells_deprecation: bool,
+    /// Waits for the processes of its jobs, and for orphans.
+    pub(super) reaper: Option<Reaper>,
     /// One job only; known once its files are read.
     ephemeral: bool,
 }
@@ -90,6 +93,7 @@ impl Agent {
             stop: watch::channel(None).1,
             verbose: false,
             tells_deprecation: false,
+            reaper: None,
             ephemeral: false,
         }
     }
@@ -133,6 +137,15 @@ impl Agent {
     }
 
     async fn listen(&mut self) -> Flow<Ended> {
+        if let Worker::Process { .. } = self.worker {
+            match Reaper::start() {
+                Ok(reaper) => self.reaper = Some(reaper),
+                Err(error) => {
+                    self.say(&format!("An error occurred: {error}"));
+                    return Err(Ended::Listener(1));
+                }
+            }
+        }
         let connection = self.connect()?;
         let session = self.open(&connection).await?;
         if let Some(code) = session.die {
