@@ -9,6 +9,7 @@ use std::path::Path;
 
 /// The arguments of `config.sh`, as far as they matter here. Each can come as `ACTIONS_RUNNER_INPUT_<NAME>` as well.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the real one's flags")]
 pub struct ConfigArgs {
     /// Ask nothing; the stand-in never asks.
     #[arg(long, env = "ACTIONS_RUNNER_INPUT_UNATTENDED")]

@@ -2,32 +2,24 @@
 
 use super::configure::{read_files, remove_files, write_files};
 use super::connection::{Away, Connection, News, Opened, Taken};
+use super::job::{JobEnd, Worker};
 use super::reaper::Reaper;
-use super::worker::{devour, exit_code, result_word};
-use super::{Output, WORKER_NAME, to_stdout};
-use crate::simulation::protocol::{AGENT_VERSION, Acquired, Ending, Message, SessionOpened, decode_jit};
+use super::worker::result_word;
+use super::{Output, to_stdout};
+use crate::simulation::protocol::{AGENT_VERSION, Acquired, Message, SessionOpened, decode_jit};
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
-use std::ffi::OsString;
-use std::io::Write as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// The first pause after a failed request; the real one's is longer, and nobody learns from waiting for it.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// For how long a finished job is reported to a server that is away.
 const REPORT: Duration = Duration::from_secs(10 * 60);
-/// What a worker has after SIGINT, and then after SIGTERM (actions/runner, ProcessInvoker).
-const AFTER_INT: Duration = Duration::from_millis(7500);
-const AFTER_TERM: Duration = Duration::from_millis(2500);
-
 /// Which signal stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
@@ -62,20 +54,6 @@ impl Ended {
     }
 }
 
-/// What runs a job.
-#[derive(Debug, Clone)]
-pub enum Worker {
-    /// A process called `Runner.Worker`: this program with these arguments.
-    Process {
-        /// The program.
-        program: PathBuf,
-        /// Its arguments.
-        arguments: Vec<OsString>,
-    },
-    /// Nothing but time, in this process: for tests and demos without containers.
-    InProcess,
-}
-
 /// An agent that is about to run.
 pub struct Agent {
     /// The JIT config; without one the files of `config.sh` are used.
@@ -94,23 +72,10 @@ pub struct Agent {
     pub verbose: bool,
     /// Ends with code 7 when it is too old, as `ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1` wants it.
     pub tells_deprecation: bool,
+    /// Waits for the processes of its jobs, and for orphans.
+    pub(super) reaper: Option<Reaper>,
     /// One job only; known once its files are read.
     ephemeral: bool,
-}
-
-/// How a job's process ended.
-enum WorkerEnd {
-    /// As planned.
-    AsPlanned,
-    /// By a signal, or with a code that says nothing.
-    Broken,
-}
-
-/// What came between a job and its end.
-enum JobEnd {
-    Finished(String),
-    Stopped(Interrupt),
-    Died(u8),
 }
 
 type Flow<T> = Result<T, Ended>;
@@ -128,6 +93,7 @@ impl Agent {
             stop: watch::channel(None).1,
             verbose: false,
             tells_deprecation: false,
+            reaper: None,
             ephemeral: false,
         }
     }
@@ -144,7 +110,7 @@ impl Agent {
         }
     }
 
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         (self.output)(line);
     }
 
@@ -171,6 +137,15 @@ impl Agent {
     }
 
     async fn listen(&mut self) -> Flow<Ended> {
+        if let Worker::Process { .. } = self.worker {
+            match Reaper::start() {
+                Ok(reaper) => self.reaper = Some(reaper),
+                Err(error) => {
+                    self.say(&format!("An error occurred: {error}"));
+                    return Err(Ended::Listener(1));
+                }
+            }
+        }
         let connection = self.connect()?;
         let session = self.open(&connection).await?;
         if let Some(code) = session.die {
@@ -319,92 +294,6 @@ impl Agent {
         }
     }
 
-    /// Runs a job until it ends, is cancelled, or the agent itself has to go.
-    async fn run_job(&self, connection: &Connection, session: &SessionOpened, job: &Acquired) -> JobEnd {
-        let (cancel, mut cancelled) = watch::channel(false);
-        let mut stop = self.stop.clone();
-        let doomed = match job.ending {
-            Ending::AgentDies { .. } | Ending::AgentOutOfMemory => true,
-            Ending::Normal | Ending::JobOutOfMemory | Ending::Hangs => false,
-        };
-        let job_time = Duration::from_millis(job.duration_ms);
-        let work = self.work(job, &mut cancelled);
-        tokio::pin!(work);
-        let ended = tokio::select! {
-            end = &mut work, if !doomed => end,
-            () = sleep(job_time), if doomed => {
-                return JobEnd::Died(match (job.ending, &self.worker) {
-                    (Ending::AgentDies { code }, _) => code,
-                    // It would take the whole test or demo with it.
-                    (_, Worker::InProcess) => 137,
-                    (_, Worker::Process { .. }) => devour(),
-                });
-            }
-            () = told_to_cancel(connection, session, job.id) => {
-                cancel.send_replace(true);
-                work.await;
-                return JobEnd::Finished("cancelled".into());
-            }
-            interrupt = stopped(&mut stop) => {
-                self.say("Exiting...");
-                cancel.send_replace(true);
-                work.await;
-                return JobEnd::Stopped(interrupt);
-            }
-        };
-        JobEnd::Finished(match ended {
-            WorkerEnd::AsPlanned => job.conclusion.clone(),
-            WorkerEnd::Broken => "failure".into(),
-        })
-    }
-
-    /// The job's process from start to end; ended early when it is cancelled.
-    async fn work(&self, job: &Acquired, cancelled: &mut watch::Receiver<bool>) -> WorkerEnd {
-        let Worker::Process { program, arguments } = &self.worker else {
-            let life = match job.ending {
-                Ending::Hangs => Duration::from_secs(60 * 60 * 24),
-                _ => Duration::from_millis(job.duration_ms),
-            };
-            return tokio::select! {
-                () = sleep(life) => match job.ending {
-                    Ending::JobOutOfMemory => WorkerEnd::Broken,
-                    _ => WorkerEnd::AsPlanned,
-                },
-                _ = cancelled.wait_for(|cancelled| *cancelled) => WorkerEnd::Broken,
-            };
-        };
-        let started = Reaper::start().and_then(|reaper| Ok((reaper, start(program, arguments, job)?)));
-        let (mut reaper, pid) = match started {
-            Ok(started) => started,
-            Err(error) => {
-                self.say(&format!("An error occurred: the worker does not start: {error}"));
-                return WorkerEnd::Broken;
-            }
-        };
-        let mut life = Life { pid, over: false };
-        let steps = [(Signal::INT, AFTER_INT), (Signal::TERM, AFTER_TERM), (Signal::KILL, Duration::from_secs(60))];
-        let mut steps = steps.into_iter();
-        let mut limit = None;
-        loop {
-            let status = tokio::select! {
-                status = reaper.wait(pid) => status,
-                _ = cancelled.wait_for(|cancelled| *cancelled), if limit.is_none() => None,
-                () = sleep(limit.unwrap_or_default()), if limit.is_some() => None,
-            };
-            if let Some(status) = status {
-                life.over = true;
-                return match status.exit_status() {
-                    Some(code) if code == i32::from(exit_code(&job.conclusion)) => WorkerEnd::AsPlanned,
-                    _ => WorkerEnd::Broken,
-                };
-            }
-            let Some((signal, patience)) = steps.next() else { return WorkerEnd::Broken };
-            // It may have ended in this moment: the next look shows it.
-            let _ = kill_process(pid, signal);
-            limit = Some(patience);
-        }
-    }
-
     /// Tells the end of a job, also to a server that is away for a while.
     async fn report(&self, connection: &Connection, session: &SessionOpened, job: u64, conclusion: &str) {
         let mut outage = Outage::default();
@@ -447,24 +336,12 @@ impl Agent {
 }
 
 /// Comes back when a signal came; never where none can.
-async fn stopped(stop: &mut watch::Receiver<Option<Interrupt>>) -> Interrupt {
+pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Interrupt>>) -> Interrupt {
     let came = stop.wait_for(Option::is_some).await.ok().and_then(|interrupt| *interrupt);
     match came {
         Some(interrupt) => interrupt,
         // The sender is gone without a word.
         None => std::future::pending().await,
-    }
-}
-
-/// Comes back when this job is cancelled. The poll also shows the server that the agent lives.
-async fn told_to_cancel(connection: &Connection, session: &SessionOpened, job: u64) {
-    loop {
-        match connection.poll(session).await {
-            Ok(News::Message(Message::Cancel { id })) if id == job => return,
-            Ok(News::Nothing) => {}
-            // Gone, away, or a message that is not for now: the job goes on, and its end will be reported.
-            Ok(News::Message(_) | News::Gone) | Err(_) => sleep(FIRST_PAUSE * 5).await,
-        }
     }
 }
 
@@ -490,42 +367,6 @@ impl Outage {
     fn over(&mut self, agent: &Agent) {
         if self.pause.take().is_some() {
             agent.say_now("Runner reconnected.");
-        }
-    }
-}
-
-/// Starts the job's process, under the name that the real one has. The job comes by standard input, and what configured
-/// the agent is not in its environment.
-fn start(program: &PathBuf, arguments: &[OsString], job: &Acquired) -> std::io::Result<Pid> {
-    let mut command = Command::new(program);
-    command.arg0(WORKER_NAME).args(arguments).stdin(Stdio::piped());
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().to_ascii_uppercase().starts_with("ACTIONS_RUNNER_INPUT_") {
-            command.env_remove(name);
-        }
-    }
-    let mut child = command.spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(serde_json::to_string(job)?.as_bytes())?;
-    }
-    i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| std::io::Error::other("a process without an id"))
-}
-
-/// No worker outlives its agent.
-struct Life {
-    pid: Pid,
-    /// It was waited for: the id may belong to someone else by now.
-    over: bool,
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        if !self.over {
-            // It may have ended in this moment; then there is nothing to do.
-            let _ = kill_process(self.pid, Signal::KILL);
         }
     }
 }

@@ -6,12 +6,14 @@
 
 mod configure;
 mod connection;
+mod job;
 mod listen;
 mod reaper;
 mod worker;
 
 pub use configure::ConfigArgs;
-pub use listen::{Agent, Ended, Interrupt, Worker};
+pub use job::Worker;
+pub use listen::{Agent, Ended, Interrupt};
 
 use clap::{Args, Subcommand};
 use std::env;

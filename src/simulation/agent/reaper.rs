@@ -2,18 +2,42 @@
 //! elsewhere it waits for its own worker only, since other children belong to whoever runs it.
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, wait, waitpid};
+use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+/// So many endings are kept for whoever asks for one: a worker may end before it is asked for, orphans are never asked
+/// for.
+const KEPT: usize = 64;
 
 /// A task that waits for children.
 pub(super) struct Reaper {
-    worker: Arc<Mutex<Option<Pid>>>,
-    look: Arc<Notify>,
-    ended: watch::Receiver<Option<(Pid, WaitStatus)>>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Someone waits for a child that may have ended already: then no further signal comes.
+    look: Notify,
+    /// A child ended.
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    wanted: Option<Pid>,
+    ended: VecDeque<(Pid, WaitStatus)>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Reaper {
@@ -24,53 +48,53 @@ impl Drop for Reaper {
 
 impl Reaper {
     pub(super) fn start() -> io::Result<Self> {
-        let worker = Arc::new(Mutex::new(None));
-        let look = Arc::new(Notify::new());
-        let (sender, ended) = watch::channel(None);
         let children = signal(SignalKind::child())?;
-        let task = tokio::spawn(reap(children, Arc::clone(&worker), Arc::clone(&look), sender));
-        Ok(Self { worker, look, ended, task })
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(reap(children, Arc::clone(&shared)));
+        Ok(Self { shared, task })
     }
 
-    /// Waits for this child. It must be the only one that is waited for.
-    pub(super) async fn wait(&mut self, pid: Pid) -> Option<WaitStatus> {
-        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(pid);
-        // It may have ended before it was known here: then no further signal comes.
-        self.look.notify_one();
-        let ended = self.ended.wait_for(|ended| ended.is_some_and(|(ended, _)| ended == pid)).await.ok()?;
-        ended.map(|(_, status)| status)
+    /// Waits for this child.
+    pub(super) async fn wait(&self, pid: Pid) -> WaitStatus {
+        self.shared.state().wanted = Some(pid);
+        self.shared.look.notify_one();
+        loop {
+            let found = {
+                let mut state = self.shared.state();
+                let index = state.ended.iter().position(|(ended, _)| *ended == pid);
+                index.and_then(|index| state.ended.remove(index))
+            };
+            if let Some((_, status)) = found {
+                return status;
+            }
+            self.shared.ended.notified().await;
+        }
     }
 }
 
-async fn reap(
-    mut children: Signal,
-    worker: Arc<Mutex<Option<Pid>>>,
-    look: Arc<Notify>,
-    ended: watch::Sender<Option<(Pid, WaitStatus)>>,
-) {
+async fn reap(mut children: Signal, shared: Arc<Shared>) {
     let first = getpid().is_init();
     loop {
-        let known = *worker.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = shared.state().wanted;
         loop {
-            let next = match (first, known) {
+            let next = match (first, wanted) {
                 (true, _) => wait(WaitOptions::NOHANG),
                 (false, Some(pid)) => waitpid(Some(pid), WaitOptions::NOHANG),
                 (false, None) => Ok(None),
             };
             // Nobody left to wait for is an error of wait(2), and no error here.
-            let Ok(Some((pid, status))) = next else { break };
-            // An orphan that ends right after the worker must not hide it.
-            ended.send_if_modified(|last| {
-                let news = known.is_none() || known == Some(pid);
-                if news {
-                    *last = Some((pid, status));
-                }
-                news
-            });
+            let Ok(Some(ended)) = next else { break };
+            let mut state = shared.state();
+            state.ended.push_back(ended);
+            if state.ended.len() > KEPT {
+                state.ended.pop_front();
+            }
+            drop(state);
+            shared.ended.notify_one();
         }
         tokio::select! {
             signal = children.recv() => if signal.is_none() { return },
-            () = look.notified() => {}
+            () = shared.look.notified() => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The agents' side of the server, under `/_agent/`: see [`crate::simulation::protocol`].
 
-use super::model::{AcquireRefused, NewRunner, RegisterRefused, SessionFault, SessionRefused};
+use super::model::{AcquireRefused, NewRunner, News, RegisterRefused, SessionFault, SessionRefused};
 use super::{Shared, jit, lock};
 use crate::simulation::protocol::{Complete, Conflict, OpenSession, Register, SessionOpened};
 use axum::extract::{Path, Request, State};
@@ -140,9 +140,9 @@ async fn message(State(shared): State<Arc<Shared>>, Path(session): Path<String>)
         version.borrow_and_update();
         let news = lock(&shared.model).message(&session);
         match news {
-            None => return gone(),
-            Some(Some(message)) => return Json(message).into_response(),
-            Some(None) => {}
+            News::Gone => return gone(),
+            News::Message(message) => return Json(message).into_response(),
+            News::Nothing => {}
         }
         tokio::select! {
             changed = version.changed() => if changed.is_err() { return gone() },

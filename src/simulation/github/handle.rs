@@ -5,7 +5,7 @@ use super::options::{Options, WebhookTarget};
 use super::recorder::Exchange;
 use super::server::{self, Outage};
 use super::webhooks::Delivery;
-use super::{Faults, Job, JobSpec, Runner, SessionFault, Shared, WebhookFault, lock, payload};
+use super::{Faults, Job, JobSpec, Runner, SessionFault, Shared, WebhookFault, clock, lock, payload};
 use crate::model::{JobKey, RegistrationId, Scope};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -344,7 +344,7 @@ impl Handle {
     /// Jobs and runners, for a person to read.
     pub fn state(&self) -> String {
         let model = lock(&self.shared.model);
-        let now = self.shared.now();
+        let now = clock();
         let mut text = String::new();
         for job in model.jobs() {
             let (name, labels) = (&job.spec.name, job.spec.labels.join(","));

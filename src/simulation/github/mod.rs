@@ -65,19 +65,19 @@ struct Shared {
     stop: CancellationToken,
 }
 
+/// The one place where the clock is read.
+fn clock() -> Timestamp {
+    Timestamp::now()
+}
+
 /// The simulation was stopped.
 struct Stopped;
 
 impl Shared {
-    /// The one place where the clock is read.
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
     /// Changes the model, lets it settle, sends what it announces and wakes whoever waits.
     fn change<T>(&self, change: impl FnOnce(&mut Model, Timestamp) -> T) -> T {
         let mut model = lock(&self.model);
-        let now = self.now();
+        let now = clock();
         let result = change(&mut model, now);
         model.settle(now);
         for announcement in std::mem::take(&mut model.outbox) {

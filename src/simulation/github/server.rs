@@ -4,7 +4,7 @@ use super::model::{Model, Urls};
 use super::options::Options;
 use super::recorder::Recorder;
 use super::webhooks::Courier;
-use super::{Budgets, Faults, Shared, agent_api, api, lock};
+use super::{Budgets, Faults, Shared, agent_api, api, clock, lock};
 use axum::Router;
 use std::collections::HashMap;
 use std::io;
@@ -149,7 +149,7 @@ async fn keep_deadlines(shared: Arc<Shared>) {
     let mut version = shared.version.subscribe();
     loop {
         version.borrow_and_update();
-        let now = shared.now();
+        let now = clock();
         let deadline = lock(&shared.model).next_deadline(now);
         let sleep = deadline.map_or(LONGEST_SLEEP, |deadline| {
             Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO)

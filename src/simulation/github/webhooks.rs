@@ -2,10 +2,10 @@
 //! again by itself, and promises no order.
 
 use super::faults::{WebhookFault, WebhookFaults};
-use super::lock;
 use super::model::Announcement;
 use super::options::{App, WebhookTarget};
 use super::seed::Seed;
+use super::{clock, lock};
 use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
@@ -188,7 +188,7 @@ impl Courier {
             return;
         }
         let guid = lock(&self.ids).0.guid();
-        self.send(Parcel {
+        self.send(&Parcel {
             guid,
             event: announcement.event.to_owned(),
             action: announcement.action,
@@ -201,7 +201,7 @@ impl Courier {
 
     /// Sends an old delivery again.
     pub(super) fn again(self: &Arc<Self>, delivery: &Delivery) {
-        self.send(Parcel {
+        self.send(&Parcel {
             guid: delivery.guid.clone(),
             event: delivery.event.clone(),
             action: delivery.action.clone(),
@@ -212,20 +212,14 @@ impl Courier {
         });
     }
 
-    fn send(self: &Arc<Self>, parcel: Parcel) {
+    fn send(self: &Arc<Self>, parcel: &Parcel) {
         let mut times = 1;
         let mut delay = Duration::ZERO;
         match self.faults.take(parcel.action.as_deref()) {
             None => {}
             Some(WebhookFault::NeverSent) => return,
             Some(WebhookFault::Lost) => {
-                return self.note(
-                    &parcel,
-                    Timestamp::now(),
-                    Duration::ZERO,
-                    &[],
-                    Outcome::failed("failed to connect to host"),
-                );
+                return self.note(parcel, clock(), Duration::ZERO, &[], Outcome::failed("failed to connect to host"));
             }
             Some(WebhookFault::Late(by)) => delay = by,
             Some(WebhookFault::Repeated(more)) => times += more,
@@ -248,7 +242,7 @@ impl Courier {
             let Ok(_slot) = self.slots.acquire().await else { return };
             let Some(target) = self.target() else { return };
             let headers = self.headers(&parcel, &target);
-            let (at, began) = (Timestamp::now(), Instant::now());
+            let (at, began) = (clock(), Instant::now());
             let outcome = self.post(&target.url, &headers, parcel.payload.clone()).await;
             self.note(&parcel, at, began.elapsed(), &headers, outcome);
         };

@@ -1,8 +1,9 @@
 //! Routes about the App itself: who it is, where it is installed, its tokens.
 
-use super::{Call, Resource};
+use super::call::Call;
 use crate::simulation::github::answer::{Answer, Refusal};
 use crate::simulation::github::auth::Caller;
+use crate::simulation::github::budget::Resource;
 use crate::simulation::github::model::{NarrowRefused, TokenWish};
 use crate::simulation::github::{lock, payload};
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
 //! Routes about the App's hook: its configuration, and the log of deliveries.
 
-use super::Call;
+use super::call::Call;
 use crate::simulation::github::answer::{Answer, Refusal};
 use crate::simulation::github::options::WebhookTarget;
 use crate::simulation::github::payload;

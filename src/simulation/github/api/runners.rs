@@ -1,6 +1,6 @@
 //! Routes about runners and runner groups, of an organization or of a repository.
 
-use super::Call;
+use super::call::Call;
 use crate::model::Scope;
 use crate::simulation::github::answer::{Answer, Refusal};
 use crate::simulation::github::model::{Held, Model, NewRunner, RegisterRefused, Runner, TokenKind, Visibility};

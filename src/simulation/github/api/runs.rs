@@ -1,6 +1,6 @@
 //! Routes about runs, jobs and repositories.
 
-use super::Call;
+use super::call::Call;
 use crate::simulation::github::answer::{Answer, Refusal};
 use crate::simulation::github::model::{Conclusion, Job, Model, Run};
 use crate::simulation::github::payload;

@@ -17,6 +17,15 @@ pub enum SessionFault {
     Deprecated,
 }
 
+/// What a look for messages shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The session is gone.
+    Gone,
+    Nothing,
+    Message(Message),
+}
+
 /// Why a session is not given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionRefused {
@@ -83,19 +92,20 @@ impl Model {
         true
     }
 
-    /// What there is to tell an agent; none where its session is gone.
-    pub(crate) fn message(&mut self, session: &str) -> Option<Option<Message>> {
-        let runner = self.runners.get_mut(self.sessions.get(session)?)?;
-        let Some(id) = runner.job else { return Some(None) };
-        let Some(job) = self.jobs.get(&id) else { return Some(None) };
+    /// What there is to tell an agent.
+    pub(crate) fn message(&mut self, session: &str) -> News {
+        let Some(runner) = self.sessions.get(session).and_then(|id| self.runners.get_mut(id)) else {
+            return News::Gone;
+        };
+        let Some(id) = runner.job else { return News::Nothing };
+        let Some(job) = self.jobs.get(&id) else { return News::Nothing };
         match job.stage {
-            Stage::Assigned { .. } => Some(Some(Message::Job { id })),
+            Stage::Assigned { .. } => News::Message(Message::Job { id }),
             Stage::InProgress { .. } if job.cancel_requested_at.is_some() => {
-                let session = runner.session.as_mut()?;
-                let news = session.told_to_cancel.replace(id) != Some(id);
-                Some(news.then_some(Message::Cancel { id }))
+                let told = runner.session.as_mut().and_then(|session| session.told_to_cancel.replace(id));
+                if told == Some(id) { News::Nothing } else { News::Message(Message::Cancel { id }) }
             }
-            Stage::InProgress { .. } | Stage::Waiting | Stage::Queued | Stage::Completed => Some(None),
+            Stage::InProgress { .. } | Stage::Waiting | Stage::Queued | Stage::Completed => News::Nothing,
         }
     }
 

@@ -5,13 +5,15 @@ mod agents;
 mod jobs;
 mod runners;
 mod settle;
+mod spec;
 mod tokens;
 
 pub use agents::SessionFault;
-pub use jobs::{Conclusion, Job, JobSpec, RunnerStamp, Stage};
+pub use jobs::{Job, RunnerStamp};
 pub use runners::Runner;
+pub use spec::{Conclusion, JobSpec, Stage};
 
-pub(super) use agents::{AcquireRefused, SessionRefused};
+pub(super) use agents::{AcquireRefused, News, SessionRefused};
 pub(super) use jobs::{Run, steps};
 pub(super) use runners::{Group, Held, NewRunner, RegisterRefused, Visibility};
 pub(super) use tokens::{NarrowRefused, TokenKind, TokenWish, rank};
