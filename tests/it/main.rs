@@ -7,6 +7,8 @@ mod config;
 mod contract;
 /// The GitHub client against the simulated GitHub and GitHub's OpenAPI description.
 mod github;
+/// Who may import whom.
+mod layers;
 /// The plan: golden scenarios and properties.
 mod plan;
 /// The Docker provider on a real engine.

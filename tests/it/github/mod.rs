@@ -4,6 +4,8 @@
 mod failures;
 /// Limits: waiting as told, and not asking meanwhile.
 mod limits;
+/// `app-manifest.json`, against what the client asks for.
+mod manifest;
 /// Runners, groups and jobs.
 mod operations;
 /// Redirects, base paths, time-outs, answers that cannot be read.
