@@ -17,3 +17,5 @@ mod provider;
 mod simulation;
 /// What several of them need.
 mod support;
+/// The receiver and ingest: signed deliveries over real HTTP, down to the store.
+mod webhook;

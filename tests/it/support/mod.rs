@@ -4,4 +4,5 @@ pub mod docker;
 /// Configurations made in code.
 pub mod fleet;
 pub mod openapi;
+pub mod payload;
 pub mod redis;

@@ -1,0 +1,55 @@
+use super::{Door, fleet, router};
+use runnerfleet::webhook::{Readiness, Receiver};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Says what it was made with.
+struct Said(BTreeMap<&'static str, Result<String, String>>);
+
+#[async_trait::async_trait]
+impl Readiness for Said {
+    async fn check(&self) -> BTreeMap<&'static str, Result<String, String>> {
+        self.0.clone()
+    }
+}
+
+async fn readyz(parts: &[(&'static str, Result<&str, &str>)]) -> (u16, Value) {
+    let own = |said: Result<&str, &str>| said.map(str::to_owned).map_err(str::to_owned);
+    let readiness = Arc::new(Said(parts.iter().map(|(name, said)| (*name, own(*said))).collect()));
+    let dir = tempfile::tempdir().unwrap();
+    let config = Arc::new(fleet::config(dir.path().to_owned(), "fleet", Vec::new()));
+    let routes = router(Receiver { config, queue: None, readiness });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/readyz", listener.local_addr().unwrap());
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
+    let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn healthz_says_that_the_process_lives() {
+    let door = Door::open().await;
+    let answer = door.client.get(format!("http://{}/healthz", door.addr)).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "status": "ok" }));
+}
+
+#[tokio::test]
+async fn readyz_is_200_when_every_part_is_there() {
+    let (code, body) = readyz(&[("store", Ok("answers")), ("docker", Ok("Docker 27"))]).await;
+    assert_eq!(code, 200);
+    let parts =
+        json!({ "store": { "ok": true, "detail": "answers" }, "docker": { "ok": true, "detail": "Docker 27" } });
+    assert_eq!(body, json!({ "ready": true, "parts": parts }));
+}
+
+#[tokio::test]
+async fn readyz_is_503_and_says_why_when_one_is_not() {
+    let (code, body) = readyz(&[("store", Ok("answers")), ("docker", Err("no socket at /var/run/docker.sock"))]).await;
+    assert_eq!(code, 503);
+    assert_eq!(body["ready"], false);
+    assert_eq!(body["parts"]["store"]["ok"], true);
+    assert_eq!(body["parts"]["docker"], json!({ "ok": false, "why": "no socket at /var/run/docker.sock" }));
+}
