@@ -9,6 +9,8 @@ mod contract;
 mod github;
 /// Who may import whom.
 mod layers;
+/// From a signed webhook to a container and back, on real Docker.
+mod lifecycle;
 /// The plan: golden scenarios and properties.
 mod plan;
 /// The Docker provider on a real engine.

@@ -1,5 +1,7 @@
 //! What several tests need. Each file owns one real part and cleans up after it, also when the test fails.
 
+/// The whole program on real parts.
+pub mod app;
 pub mod docker;
 /// Configurations made in code.
 pub mod fleet;
