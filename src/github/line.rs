@@ -131,9 +131,9 @@ impl Line {
         }
     }
 
-    /// Our clock; the only place of this module that reads it.
+    /// The program's clock; the only place of this module that reads it.
     pub(super) fn now() -> Timestamp {
-        Timestamp::now()
+        crate::clock::now()
     }
 
     /// Until when a request to that endpoint must wait.

@@ -1,5 +1,7 @@
 //! One binary for all tests that go through the front door.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs, unreachable_pub)]
+// Tests are where clocks and environments come from.
+#![allow(clippy::disallowed_methods)]
 
 /// The configuration file: every problem told at once, with its place.
 mod config;

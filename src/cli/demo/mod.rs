@@ -60,7 +60,7 @@ pub(super) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
         _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
     };
     // Whatever happened, nothing stays.
-    let report = Report::of(&stage).await;
+    let report = Report::of(&stage);
     let left = stage.clear_away().await?;
     say(&report.to_string())?;
     for line in &left {

@@ -20,6 +20,9 @@ struct Line {
     ran: Option<i64>,
 }
 
+/// A figure of a line.
+type Pick = fn(&Line) -> Option<i64>;
+
 /// All of them.
 pub(super) struct Report {
     lines: Vec<Line>,
@@ -27,7 +30,7 @@ pub(super) struct Report {
 
 impl Report {
     /// As GitHub and `serve` saw it.
-    pub(super) async fn of(stage: &Stage) -> Self {
+    pub(super) fn of(stage: &Stage) -> Self {
         let world = stage.serve.memory.world();
         let jobs = stage.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let lines = jobs.into_iter().filter_map(|(key, pool)| {
@@ -82,7 +85,7 @@ impl fmt::Display for Report {
         let mut figures = Table::new();
         figures.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         figures.set_header(["", "P50", "P90", "P99", "MAX"]);
-        let columns: [(&str, fn(&Line) -> Option<i64>); 3] = [
+        let columns: [(&str, Pick); 3] = [
             ("queued→started", |line| line.started),
             ("queued→running", |line| line.running),
             ("run time", |line| line.ran),

@@ -56,6 +56,7 @@ pub(super) enum Failure {
 
 impl Address {
     /// From the configuration, `DOCKER_HOST`, or the usual socket, in this order.
+    #[expect(clippy::disallowed_methods, reason = "`DOCKER_HOST` is Docker's own way to name the engine")]
     pub(super) fn choose(configured: Option<&str>) -> Result<Self, ProviderError> {
         let from_env = std::env::var("DOCKER_HOST").ok().filter(|text| !text.is_empty());
         Self::parse(configured.or(from_env.as_deref()).unwrap_or("unix:///var/run/docker.sock"))

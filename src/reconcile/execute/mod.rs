@@ -242,7 +242,6 @@ impl Executor {
     }
 
     /// One compare-and-set; the memory has the result at once, so that the next plan does not decide on old rows.
-    #[expect(clippy::type_complexity, reason = "the row that was saved, or what stands instead")]
     async fn save(
         &self,
         version: Version,

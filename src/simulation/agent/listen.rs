@@ -7,7 +7,6 @@ use super::reaper::Reaper;
 use super::worker::result_word;
 use super::{Output, to_stdout};
 use crate::simulation::protocol::{AGENT_VERSION, Acquired, Message, SessionOpened, decode_jit};
-use jiff::Timestamp;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -387,5 +386,5 @@ pub(super) fn trap_signals() -> std::io::Result<watch::Receiver<Option<Interrupt
 
 /// Now, as the agent writes it.
 pub(super) fn moment() -> String {
-    Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+    crate::clock::now().strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }

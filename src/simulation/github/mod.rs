@@ -67,7 +67,7 @@ struct Shared {
 
 /// The one place where the clock is read.
 fn clock() -> Timestamp {
-    Timestamp::now()
+    crate::clock::now()
 }
 
 /// The simulation was stopped.
