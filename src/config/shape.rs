@@ -365,7 +365,7 @@ section! {
     /// How long things are kept.
     Retention {
         /// Finished jobs and removed runners.
-        done: Field<Duration> = "7d",
+        done: Field<Duration> = "24h",
     }
     later { dead }
 }

@@ -56,7 +56,7 @@ fn host_config(spec: &ContainerSpec, names: &Names) -> HostConfig {
         pids_limit: Some(i64::from(spec.resources.pids)),
         shm_size: spec.resources.shm_size.map(bytes),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(spec.security.cap_add.clone()),
+        cap_add: Some(capabilities(&spec.security)),
         privileged: Some(spec.security.privileged),
         security_opt: spec.security.no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]),
         binds: Some(spec.security.mounts.clone()),
@@ -112,6 +112,18 @@ fn nano_cpus(cpus: f64) -> i64 {
     (cpus * 1e9).round() as i64
 }
 
+/// What a container may do beyond the least. A pool that gives `no_new_privileges` up wants `sudo` to work, and `sudo` and
+/// what it is mostly used for (`apt-get install`) need these; without them it would fail in a way that nobody understands.
+fn capabilities(security: &crate::config::Security) -> Vec<String> {
+    const FOR_SUDO: [&str; 8] =
+        ["AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"];
+    let mut given = security.cap_add.clone();
+    if !security.no_new_privileges {
+        given.extend(FOR_SUDO.map(str::to_owned).into_iter().filter(|name| !security.cap_add.contains(name)));
+    }
+    given
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -148,10 +160,23 @@ pub(super) mod tests {
         assert_eq!((host.memory, host.memory_swap), (Some(64 << 20), Some(64 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit, host.shm_size), (Some(1_500_000_000), Some(100), Some(1 << 20)));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.cap_add, Some(Vec::new()));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!((host.privileged, host.init, host.auto_remove), (Some(false), Some(true), Some(false)));
         assert_eq!(host.binds, Some(Vec::new()));
         assert_eq!(host.network_mode.as_deref(), Some("runnerfleet-fleet"));
+    }
+
+    #[test]
+    fn sudo_works_where_the_pool_asks_for_it() {
+        let mut wanted = spec();
+        wanted.security.no_new_privileges = false;
+        wanted.security.cap_add = vec!["SYS_PTRACE".to_owned(), "SETUID".to_owned()];
+        let host = made(&wanted).host_config.unwrap();
+        assert_eq!(host.security_opt, None);
+        let given = host.cap_add.unwrap();
+        assert!(["SYS_PTRACE", "SETUID", "SETGID", "CHOWN"].iter().all(|name| given.iter().any(|has| has == name)));
+        assert_eq!(given.iter().filter(|name| *name == "SETUID").count(), 1);
     }
 
     #[test]
