@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+/// After SIGTERM, a delivery that dribbles in has so long to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(25);
+
 /// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
 
@@ -168,7 +171,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let task = tokio::spawn(async move {
         stopped.cancelled().await;
         loops.close();
-        loops.wait().await;
+        if tokio::time::timeout(LAST_ANSWERS, loops.wait()).await.is_err() {
+            warn!("a request was still being answered after {} s", LAST_ANSWERS.as_secs());
+        }
         actions.close();
         if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());

@@ -12,7 +12,11 @@ use std::time::Duration;
 const ASK_AFTER: Duration = Duration::from_secs(60);
 
 /// How long until the same job is asked for again.
-const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// A job that waits for an approval, or runs, for longer than this is over, whatever was heard of it: a workflow run ends
+/// after 35 days (GitHub docs, "Actions limits").
+const LONGEST_RUN: Duration = Duration::from_secs(36 * 24 * 3600);
 
 /// Where a job belongs.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +69,9 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
             draft.act(Action::Assign { job: job.key(), pool: pool.map(|pool| pool.name.clone()) });
         }
         if !job.is_queued() {
+            if age(world.now, job.since) >= LONGEST_RUN {
+                draft.act(Action::Expire { job: job.key() });
+            }
             continue;
         }
         let queued_at = place_in_line(job).0;

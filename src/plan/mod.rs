@@ -19,12 +19,17 @@ pub use why::Why;
 use crate::config::Config;
 use crate::model::{
     Capacity, Container, ContainerId, HostId, Job, JobKey, Observed, PoolName, Registration, RegistrationId, Runner,
-    RunnerName, Scope, StateName,
+    RunnerName, Scope, StateName, age,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A manager of which no lease is known counts as living for so long after a change of its runner: leases are read every
+/// few seconds, and taking a living manager's runner away would be worse than waiting.
+const UNKNOWN_MANAGER: Duration = Duration::from_secs(180);
 
 /// All that is known, as of one moment.
 #[derive(Debug, Clone)]
@@ -301,9 +306,15 @@ impl<'a> Draft<'a> {
         runner.owner == self.world.host
     }
 
-    /// Whether the manager that looks after the runner is known to live.
+    /// Whether the manager that looks after the runner must be taken to live. One that has just come has rows before its
+    /// lease is read here.
     fn owner_lives(&self, runner: &Runner) -> bool {
-        self.is_mine(runner) || self.world.leases.get(&runner.owner).is_some_and(|until| *until > self.world.now)
+        let now = self.world.now;
+        self.is_mine(runner)
+            || match self.world.leases.get(&runner.owner) {
+                Some(until) => *until > now,
+                None => age(now, runner.state.since) < UNKNOWN_MANAGER,
+            }
     }
 
     fn finish(mut self) -> Plan {

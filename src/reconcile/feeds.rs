@@ -26,8 +26,8 @@ const RELOAD: Duration = Duration::from_secs(60);
 /// The lease is renewed so often...
 const RENEW: Duration = Duration::from_secs(15);
 
-/// ...and holds for so long: a manager that misses three renewals is dead to the others.
-const LEASE: Duration = Duration::from_secs(60);
+/// ...and holds for so long: a manager that misses five renewals is dead to the others, and clocks may differ by a minute.
+const LEASE: Duration = Duration::from_secs(90);
 
 /// Memory and disk of the engine's host are looked at so often.
 const CAPACITY: Duration = Duration::from_secs(15);
@@ -89,7 +89,9 @@ pub async fn lease(store: Arc<dyn Store>, memory: Arc<Memory>, config: Arc<Confi
                 debug!("the lease was not renewed: {error}");
                 continue;
             }
-            if let Ok(snapshot) = store.load().await {
+            if memory.knows_other_managers()
+                && let Ok(snapshot) = store.load().await
+            {
                 memory.set_leases(snapshot.leases);
             }
         }

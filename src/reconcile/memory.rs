@@ -7,7 +7,7 @@ use super::execute::Outcome;
 use crate::clock;
 use crate::model::{
     Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, Observed, Registration, RegistrationStatus,
-    Runner, RunnerName, Scope, after,
+    Runner, RunnerName, Scope, after, age,
 };
 use crate::plan::{Action, Blocked, Listed, Listing, World};
 use crate::provider::ContainerNews;
@@ -23,6 +23,9 @@ const FIRST_HOLD: Duration = Duration::from_secs(1);
 
 /// GitHub keeps a runner that died in a job "busy" for 10 to 15 minutes; asking it each minute is enough.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
+/// A row that is younger than this may be missing in a snapshot that was read before it was written.
+const SNAPSHOT_LAG: Duration = Duration::from_secs(30);
 
 /// What is known.
 pub struct Memory {
@@ -89,7 +92,7 @@ impl Memory {
 
     /// Asks for GitHub's list before its time: something is unclear.
     pub fn ask_github(&self) {
-        self.ask_github.notify_one();
+        self.ask_github.notify_waiters();
     }
 
     /// Until somebody asks for GitHub's list.
@@ -122,12 +125,23 @@ impl Memory {
 
     // The store.
 
-    /// Everything anew.
+    /// Everything anew. What was written while the snapshot was on its way is newer, and stays.
     pub fn load(&self, snapshot: Snapshot) {
+        let now = clock::now();
         let mut known = self.known();
-        known.jobs = snapshot.jobs.into_iter().map(|(key, job)| (key, (job.version, Arc::new(job.row)))).collect();
-        known.runners =
-            snapshot.runners.into_iter().map(|(name, runner)| (name, (runner.version, Arc::new(runner.row)))).collect();
+        let is_fresh = |since: Timestamp| age(now, since) < SNAPSHOT_LAG;
+        known.jobs.retain(|key, (_, job)| snapshot.jobs.contains_key(key) || is_fresh(job.since));
+        for (key, job) in snapshot.jobs {
+            if known.jobs.get(&key).is_none_or(|(version, _)| *version < job.version) {
+                known.jobs.insert(key, (job.version, Arc::new(job.row)));
+            }
+        }
+        known.runners.retain(|name, (_, row)| snapshot.runners.contains_key(name) || is_fresh(row.state.since));
+        for (name, runner) in snapshot.runners {
+            if known.runners.get(&name).is_none_or(|(version, _)| *version < runner.version) {
+                known.runners.insert(name, (runner.version, Arc::new(runner.row)));
+            }
+        }
         known.leases = snapshot.leases;
         known.loaded = true;
         drop(known);
@@ -137,6 +151,13 @@ impl Memory {
     /// Whether the store was read at least once.
     pub fn is_loaded(&self) -> bool {
         self.known().loaded
+    }
+
+    /// Whether other managers share the store.
+    pub fn knows_other_managers(&self) -> bool {
+        let known = self.known();
+        known.leases.keys().any(|host| *host != known.host)
+            || known.runners.values().any(|(_, runner)| runner.is_live() && runner.owner != known.host)
     }
 
     /// The managers' leases.
@@ -329,6 +350,7 @@ impl Memory {
                     known.held.remove(runner);
                 }
                 Outcome::NotDone | Outcome::NotGranted => {
+                    self.ask_github();
                     let first = if outcome == Outcome::NotDone { FIRST_HOLD } else { FIRST_HOLD / 20 };
                     let times = known.held.get(runner).map_or(0, |(_, times)| times + 1);
                     known.held.insert(runner.clone(), (after(clock::now(), doubled(first, times)), times));

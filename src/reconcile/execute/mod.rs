@@ -21,6 +21,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
+/// Somebody else writes the same row at most so often in between; more means that something is broken.
+const TRIES: usize = 16;
+
 /// How an action ended, as far as its runner's next turn depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -124,17 +127,17 @@ impl Executor {
     }
 
     async fn expire(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
-        warn!(job.id = %key, "job {key} was queued for longer than GitHub keeps one; it is no demand any more");
+        warn!(job.id = %key, "job {key} is older than GitHub lets a job become; it counts as over");
         self.change_job(key, |job| {
             let state = JobState::Completed { conclusion: "expired".to_owned(), runner: None };
-            job.is_queued().then(|| Job { state, since: clock::now(), ..job.clone() })
+            (!job.is_over()).then(|| Job { state, since: clock::now(), ..job.clone() })
         })
         .await
     }
 
     async fn change_job(&self, key: JobKey, change: impl Fn(&Job) -> Option<Job>) -> Result<Outcome, ExecuteError> {
         let (mut version, mut current) = self.memory.job(key);
-        loop {
+        for _ in 0..TRIES {
             let Some(row) = current.as_deref().and_then(&change) else { return Ok(Outcome::Done) };
             let mut saved = self.store.save_jobs(vec![Versioned { version, row: row.clone() }]).await?;
             match saved.pop() {
@@ -153,6 +156,7 @@ impl Executor {
                 }
             }
         }
+        Err(StoreError(format!("job {key} was written by others {TRIES} times in a row")).into())
     }
 
     /// GitHub's own word on a job; it goes through the same steps as an event.
@@ -226,7 +230,7 @@ impl Executor {
         change: impl Fn(&Runner) -> Option<Runner>,
     ) -> Result<Arc<Runner>, ExecuteError> {
         let (mut version, mut current) = self.memory.runner(name);
-        loop {
+        for _ in 0..TRIES {
             let Some(row) = current else {
                 return Err(ExecuteError::Overtaken(format!("runner `{name}` has no row any more")));
             };
@@ -239,6 +243,7 @@ impl Executor {
                 }
             }
         }
+        Err(StoreError(format!("runner `{name}` was written by others {TRIES} times in a row")).into())
     }
 
     /// One compare-and-set; the memory has the result at once, so that the next plan does not decide on old rows.

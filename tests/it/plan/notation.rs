@@ -119,6 +119,9 @@ fn read(text: &str) -> (World, Config) {
                 world.github_blocked.insert(acme(), Blocked { until, why: "rate limit".to_owned() });
             }
             "docker" => world.containers = Observed::Unknown("connection refused".to_owned()),
+            "asked" => {
+                world.asked.insert(job_key(words[1]), ago(words[2]));
+            }
             "in_flight" => {
                 world.in_flight.insert(runner_name(words[1]));
             }
