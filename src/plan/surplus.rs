@@ -14,7 +14,9 @@ pub(super) fn let_go(draft: &mut Draft<'_>) {
         let supply = draft.supply.get(&pool.name).cloned().unwrap_or_default();
         let line = draft.queued.get(&pool.name).map_or(&[][..], Vec::as_slice);
         let mut surplus = supply.len().saturating_sub(line.len() + pool.min_idle as usize);
-        let starved = line.first().map(|job| super::demand::place_in_line(job).0);
+        // The oldest of which GitHub itself says that it still waits; of others an event may be lost.
+        let starved = line.iter().find(|job| world.asked.contains_key(&job.key()));
+        let starved = starved.map(|job| super::demand::place_in_line(job).0);
         let mut idle: Vec<&Runner> = supply
             .into_iter()
             .filter(|runner| runner.state.name == StateName::Started && draft.is_mine(runner))
