@@ -2,17 +2,18 @@
 
 use super::{Action, Draft, Why};
 use crate::config::{Config, Pool};
-use crate::model::{Job, JobFacts, JobKey, JobState, PoolName, after, age};
+use crate::model::{Job, JobFacts, JobKey, JobState, PoolName, Runner, StateName, after, age};
 use jiff::Timestamp;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long after a runner's end GitHub is asked about a job that is still `in_progress`: its `completed` is late or
-/// lost. Shorter would ask for jobs whose event is on its way.
-const ASK_AFTER: Duration = Duration::from_secs(60);
+/// How long GitHub is given to tell what became of a job before it is asked: its event is late or lost. Shorter would ask for
+/// jobs whose event is on its way.
+const ASK_AFTER: Duration = Duration::from_secs(15);
 
 /// How long until the same job is asked for again.
-pub(super) const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
+const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// A job that waits for an approval, or runs, for longer than this is over, whatever was heard of it: a workflow run ends
 /// after 35 days (GitHub docs, "Actions limits").
@@ -95,23 +96,48 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
     }
 }
 
-/// Jobs that run on a runner of ours which is gone: their `completed` may be lost, so GitHub is asked.
+/// Jobs whose events may be lost: those that run on a runner of ours which is gone, and queued ones for which a runner was
+/// up. GitHub is asked.
 pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
     let world = draft.world;
+    let mut doubtful: BTreeMap<JobKey, Timestamp> = BTreeMap::new();
+    for runner in world.runners.values() {
+        let doubt = match runner.created_for.and_then(|key| world.jobs.get(&key)) {
+            Some(job) if job.is_queued() && ended_without_a_job(draft, runner) => Some((job, runner.state.since)),
+            _ => None,
+        };
+        if let Some((job, since)) = doubt {
+            doubtful.entry(job.key()).or_insert(since.max(job.since));
+        }
+    }
+    for (job, since) in &draft.passed_over {
+        doubtful.entry(*job).or_insert(*since);
+    }
     for job in world.jobs.values() {
         let JobState::InProgress { runner: Some(name) } = &job.state else { continue };
-        let Some(runner) = world.runners.get(name) else { continue };
-        if runner.is_live() {
-            continue;
+        if let Some(runner) = world.runners.get(name).filter(|runner| !runner.is_live()) {
+            doubtful.insert(job.key(), runner.state.since.max(job.since));
         }
-        let due = match world.asked.get(&job.key()) {
+    }
+    for (job, since) in doubtful {
+        let due = match world.asked.get(&job) {
             Some(asked) => after(*asked, ASK_AGAIN),
-            None => after(runner.state.since.max(job.since), ASK_AFTER),
+            None => after(since, ASK_AFTER),
         };
         if due <= world.now {
-            draft.act(Action::AskJob { job: job.key() });
+            draft.act(Action::AskJob { job });
         } else {
             draft.look_at(due);
         }
     }
+}
+
+/// Whether a runner was up and is gone, and no job told of it: it may have had one all the same.
+fn ended_without_a_job(draft: &Draft<'_>, runner: &Runner) -> bool {
+    let over = match runner.state.name {
+        StateName::Stopped | StateName::Error | StateName::Removed => true,
+        StateName::Created | StateName::Started | StateName::Running => false,
+    };
+    let was_up = runner.history.iter().any(|change| change.to == StateName::Started);
+    over && was_up && runner.job.is_none() && !draft.ran.contains_key(&runner.name)
 }

@@ -88,20 +88,23 @@ fn cover<'a>(draft: &mut Draft<'a>) -> Vec<(&'a Pool, &'a Job)> {
         let mut rest = Vec::new();
         for job in line {
             match free.iter().position(|runner| runner.created_for == Some(job.key())) {
-                Some(place) => reasons.push((*job, on_its_way(free.remove(place)))),
+                Some(place) => reasons.push((*job, free.remove(place))),
                 None => rest.push(*job),
             }
         }
         let mut free = free.into_iter();
         for job in rest {
             match free.next() {
-                Some(runner) => reasons.push((job, on_its_way(runner))),
+                Some(runner) => reasons.push((job, runner)),
                 None => uncovered.push((pool, job)),
             }
         }
     }
-    for (job, why) in reasons {
-        draft.wait(job, why);
+    for (job, runner) in reasons {
+        if runner.state.name == StateName::Started {
+            draft.passed_over.push((job.key(), runner.state.since.max(job.since)));
+        }
+        draft.wait(job, on_its_way(runner));
     }
     uncovered.sort_by_key(|(_, job)| demand::place_in_line(job));
     uncovered

@@ -245,6 +245,8 @@ struct Draft<'a> {
     queued: BTreeMap<&'a PoolName, Vec<&'a Job>>,
     /// Runners that are healthy and have no job yet, by pool, oldest first.
     supply: BTreeMap<&'a PoolName, Vec<&'a Runner>>,
+    /// Queued jobs for which a runner is up, and since when: GitHub gives them away at once, or their events are lost.
+    passed_over: Vec<(JobKey, Timestamp)>,
     plan: Plan,
     waiting: BTreeMap<(Timestamp, JobKey), Why>,
 }
@@ -258,6 +260,7 @@ impl<'a> Draft<'a> {
             ran,
             queued: BTreeMap::new(),
             supply: BTreeMap::new(),
+            passed_over: Vec::new(),
             plan: Plan::default(),
             waiting: BTreeMap::new(),
         };

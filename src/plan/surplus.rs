@@ -1,11 +1,7 @@
 //! Idle runners that nobody waits for go, after their time; so do those that GitHub gives no job.
 
-use super::demand::ASK_AGAIN;
 use super::{Action, Draft};
-use crate::model::{Job, Runner, StateName, after, age};
-
-/// Jobs about which GitHub is asked in one plan.
-const ASK_AT_ONCE: usize = 5;
+use crate::model::{Runner, StateName, after, age};
 
 /// Lets go of idle runners. The take-down deletes the registration first: GitHub refuses when the runner has a job
 /// after all, and then it stays.
@@ -16,9 +12,11 @@ pub(super) fn let_go(draft: &mut Draft<'_>) {
     }
     for pool in &config.pools {
         let supply = draft.supply.get(&pool.name).cloned().unwrap_or_default();
-        let line = draft.queued.get(&pool.name).cloned().unwrap_or_default();
+        let line = draft.queued.get(&pool.name).map_or(&[][..], Vec::as_slice);
         let mut surplus = supply.len().saturating_sub(line.len() + pool.min_idle as usize);
-        let starved = line.first().map(|job| super::demand::place_in_line(job).0);
+        // The oldest of which GitHub itself says that it still waits; of others an event may be lost.
+        let starved = line.iter().find(|job| world.asked.contains_key(&job.key()));
+        let starved = starved.map(|job| super::demand::place_in_line(job).0);
         let mut idle: Vec<&Runner> = supply
             .into_iter()
             .filter(|runner| runner.state.name == StateName::Started && draft.is_mine(runner))
@@ -36,17 +34,6 @@ pub(super) fn let_go(draft: &mut Draft<'_>) {
             } else if idle_for >= pool.idle_timeout
                 && starved.is_some_and(|queued_at| age(world.now, queued_at) >= pool.idle_timeout)
             {
-                // Perhaps the jobs are over, and only their events were lost.
-                let unasked: Vec<_> = line.iter().filter(|job| !was_asked(draft, job)).take(ASK_AT_ONCE).collect();
-                if !unasked.is_empty() {
-                    for job in unasked {
-                        let ask = Action::AskJob { job: job.key() };
-                        if !draft.plan.actions.contains(&ask) {
-                            draft.act(ask);
-                        }
-                    }
-                    continue;
-                }
                 let cause = format!(
                     "GitHub gave it no job in {} s though jobs wait: is its agent too old, or its runner group closed to the repository?",
                     idle_for.as_secs()
@@ -61,12 +48,6 @@ pub(super) fn let_go(draft: &mut Draft<'_>) {
             }
         }
     }
-}
-
-/// Whether GitHub was asked about the job a short while ago.
-fn was_asked(draft: &Draft<'_>, job: &Job) -> bool {
-    let asked = draft.world.asked.get(&job.key());
-    asked.is_some_and(|asked| age(draft.world.now, *asked) < ASK_AGAIN)
 }
 
 fn take_down(draft: &mut Draft<'_>, runner: &Runner, failed: bool, cause: String) {

@@ -8,7 +8,7 @@ use crate::github::{self, Client};
 use crate::model::{Observed, Scope, after};
 use crate::provider::Provider;
 use crate::queue::Queue;
-use crate::store::{Store, StoreChange};
+use crate::store::{Store, StoreChange, StoreError};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -23,11 +23,8 @@ const REOPEN: Duration = Duration::from_secs(1);
 /// The store is read whole so often, whatever its changes said.
 const RELOAD: Duration = Duration::from_secs(60);
 
-/// The lease is renewed so often...
-const RENEW: Duration = Duration::from_secs(15);
-
-/// ...and holds for so long: a manager that misses five renewals is dead to the others, and clocks may differ by a minute.
-const LEASE: Duration = Duration::from_secs(90);
+/// The lease is renewed so often while it lasts: a manager that misses three renewals is dead to the others.
+const RENEWALS: u32 = 4;
 
 /// Memory and disk of the engine's host are looked at so often.
 const CAPACITY: Duration = Duration::from_secs(15);
@@ -79,24 +76,34 @@ async fn follow_store(store: &dyn Store, memory: &Memory, told: &mut bool) -> Re
     }
 }
 
-/// Says that this manager lives, and reads who else does.
+/// Says that this manager lives, and reads who else does. The lease lasts as long as an event that was handed to this manager
+/// is its own: whoever is silent for longer is dead to the others, for both.
 pub async fn lease(store: Arc<dyn Store>, memory: Arc<Memory>, config: Arc<Config>, stop: CancellationToken) {
+    let lasts = config.store.visibility_timeout;
     until(&stop, async {
-        let mut renew = tokio::time::interval(RENEW);
         loop {
-            renew.tick().await;
-            if let Err(error) = store.renew_lease(&config.host, after(clock::now(), LEASE)).await {
-                debug!("the lease was not renewed: {error}");
-                continue;
-            }
-            if memory.knows_other_managers()
-                && let Ok(snapshot) = store.load().await
-            {
-                memory.set_leases(snapshot.leases);
-            }
+            let pause = match renew(store.as_ref(), &memory, &config, lasts).await {
+                Ok(()) => lasts / RENEWALS,
+                Err(error) => {
+                    debug!("the lease was not renewed: {error}");
+                    REOPEN.min(lasts / RENEWALS)
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     })
     .await;
+}
+
+async fn renew(store: &dyn Store, memory: &Memory, config: &Config, lasts: Duration) -> Result<(), StoreError> {
+    let until = after(clock::now(), lasts);
+    store.renew_lease(&config.host, until).await?;
+    if memory.knows_other_managers() {
+        memory.set_leases(store.load().await?.leases);
+    } else {
+        memory.set_own_lease(until);
+    }
+    Ok(())
 }
 
 /// Keeps containers current.

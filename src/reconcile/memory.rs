@@ -148,9 +148,11 @@ impl Memory {
         self.wake();
     }
 
-    /// Whether the store was read at least once.
-    pub fn is_loaded(&self) -> bool {
-        self.known().loaded
+    /// Whether there is something to decide on: the store was read, and it says that this manager lives. Whoever acts without
+    /// that would be taken for dead by the others, and what it makes for theirs to clear away.
+    pub fn is_ready(&self) -> bool {
+        let known = self.known();
+        known.loaded && known.leases.get(&known.host).is_some_and(|until| *until > clock::now())
     }
 
     /// Whether other managers share the store.
@@ -160,9 +162,19 @@ impl Memory {
             || known.runners.values().any(|(_, runner)| runner.is_live() && runner.owner != known.host)
     }
 
+    /// This manager's lease was renewed.
+    pub fn set_own_lease(&self, until: Timestamp) {
+        let mut known = self.known();
+        let host = known.host.clone();
+        known.leases.insert(host, until);
+        drop(known);
+        self.wake();
+    }
+
     /// The managers' leases.
     pub fn set_leases(&self, leases: BTreeMap<HostId, Timestamp>) {
         self.known().leases = leases;
+        self.wake();
     }
 
     /// One change of the store; an older version than the known one changes nothing.
@@ -323,7 +335,7 @@ impl Memory {
         self.known().blocked.remove(scope);
     }
 
-    /// GitHub was asked about a job.
+    /// GitHub was asked about a job, and answered or not.
     pub fn asked_about(&self, job: JobKey) {
         self.known().asked.insert(job, clock::now());
     }

@@ -42,7 +42,7 @@ pub async fn run(
 
 /// One plan; begins its actions. Returns how long time alone changes nothing.
 fn plan_once(config: &Config, memory: &Arc<Memory>, executor: &Arc<Executor>, actions: &TaskTracker) -> Duration {
-    if !memory.is_loaded() {
+    if !memory.is_ready() {
         return LONGEST_SLEEP;
     }
     let world = memory.world();

@@ -98,7 +98,11 @@ impl Executor {
             }
             Action::Adopt { runner, container } => self.adopt(runner, container).await,
             Action::TakeOver { runner } => self.take_over(runner).await,
-            Action::TakeDown { runner, failed, cause } => self.take_down(runner, *failed, cause, false).await,
+            Action::TakeDown { runner, failed, cause } => match self.is_anothers(runner).await {
+                Ok(false) => self.take_down(runner, *failed, cause, false).await,
+                Ok(true) => Ok(Outcome::Done),
+                Err(error) => Err(error),
+            },
             Action::RemoveContainer { runner, container } => self.remove_container(runner, container).await,
             Action::Deregister { scope, id, runner } => {
                 info!(runner.name = %runner, "deleting registration `{runner}` of {scope}: nothing stands behind it");
@@ -162,9 +166,9 @@ impl Executor {
     /// GitHub's own word on a job; it goes through the same steps as an event.
     async fn ask_job(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
         let (_, Some(job)) = self.memory.job(key) else { return Ok(Outcome::Done) };
+        let answer = self.client.job(&job.facts.repository, job.facts.installation, key.id).await;
         self.memory.asked_about(key);
-        let answer = self.client.job(&job.facts.repository, job.facts.installation, key.id).await?;
-        let Some(event) = answer else {
+        let Some(event) = answer? else {
             let state = JobState::Completed { conclusion: "gone".to_owned(), runner: job.state.runner().cloned() };
             return self
                 .change_job(key, |job| {
@@ -214,7 +218,23 @@ impl Executor {
         Ok(Outcome::Done)
     }
 
+    /// Whether a manager that lives looks after it. What is known of the others' leases is older than they are, and a manager
+    /// that began a moment ago is not known at all: before anybody is taken for dead the store is asked.
+    async fn is_anothers(&self, name: &RunnerName) -> Result<bool, ExecuteError> {
+        let (_, Some(runner)) = self.memory.runner(name) else { return Ok(false) };
+        if runner.owner == self.config.host {
+            return Ok(false);
+        }
+        let leases = self.store.load().await?.leases;
+        let lives = leases.get(&runner.owner).is_some_and(|until| *until > clock::now());
+        self.memory.set_leases(leases);
+        Ok(lives)
+    }
+
     async fn take_over(&self, name: &RunnerName) -> Result<Outcome, ExecuteError> {
+        if self.is_anothers(name).await? {
+            return Ok(Outcome::Done);
+        }
         let host = self.config.host.clone();
         info!(runner.name = %name, "taking runner {name} over: its manager is gone, its container is here");
         self.change(name, |runner| (runner.owner != host).then(|| Runner { owner: host.clone(), ..runner.clone() }))

@@ -77,7 +77,12 @@ impl Executor {
             self.is_busy(name, "a job began while its registration was deleted").await?;
             return Ok(Outcome::NotDone);
         }
-        self.note_end(name, failed, cause, None).await?;
+        // Why it never came online, or never got a job, may be in its words.
+        let evidence = match id {
+            Some(id) if failed => self.provider.evidence(id).await?,
+            _ => None,
+        };
+        self.note_end(name, failed, cause, evidence).await?;
         if let Some(id) = id {
             self.provider.remove(id).await?;
         }

@@ -206,7 +206,7 @@ fn read_job(words: &[&str], line: &str, config: &Config) -> Job {
 }
 
 /// `runner linux-7-1-1 started 30s for 7 container running`; also `job 8`, `owner there`, `cause <one word>`, `blameless`,
-/// `image`, `exit 1` (its evidence), `pool windows`.
+/// `up` (it was started before), `image`, `exit 1` (its evidence), `pool windows`.
 fn read_runner(words: &[&str], line: &str, world: &mut World) {
     let state: StateName = serde_json::from_value(serde_json::json!(words[1])).unwrap_or_else(|_| panic!("{line}"));
     let since = ago(words[2]);
@@ -214,6 +214,9 @@ fn read_runner(words: &[&str], line: &str, world: &mut World) {
     let pool = after("pool").unwrap_or("linux");
     let cause = after("cause").unwrap_or("test").to_owned();
     let mut history = vec![Change { at: since, to: StateName::Created, cause: "test".to_owned() }];
+    if words.contains(&"up") {
+        history.push(Change { at: since, to: StateName::Started, cause: "test".to_owned() });
+    }
     if words.contains(&"failed") {
         history.push(Change { at: since, to: StateName::Error, cause: cause.clone() });
     }
