@@ -112,7 +112,7 @@ async fn a_token_registers_and_is_gone_when_the_agent_starts() {
     assert_eq!(
         output,
         format!(
-            "config --unattended --ephemeral --disableupdate --url https://github.com/acme --name {name} \
+            "config --unattended --ephemeral --disableupdate --no-default-labels --url https://github.com/acme --name {name} \
              --labels self-hosted,$(echo owned) --work _work\nrun"
         )
     );
