@@ -58,7 +58,7 @@ impl Payload {
 
     /// The runner that has the job; without one GitHub writes nulls.
     pub fn runner(self, name: Option<&str>) -> Self {
-        let id = name.map(|name| name.len());
+        let id = name.map(str::len);
         self.job_field("runner_name", json!(name)).job_field("runner_id", json!(id))
     }
 

@@ -1,5 +1,5 @@
 use super::{Delivery, Door, Payload, RedisServer};
-use runnerfleet::model::{JobState, RunnerName};
+use runnerfleet::model::{JobState, PoolName, RunnerName};
 use serde_json::json;
 
 /// The three events of one job.
@@ -36,7 +36,7 @@ async fn every_order_ends_in_completed(mut door: Door) {
         for (id, order) in (from..).zip(ORDERS) {
             let (_, job) = door.job(id, 1).await.unwrap();
             assert_eq!(job.state, success, "{order:?}, together: {together}");
-            assert_eq!(job.pool.as_ref().map(|pool| pool.as_str()), Some("linux"));
+            assert_eq!(job.pool.as_ref().map(PoolName::as_str), Some("linux"));
             // A `queued` that comes late is no demand.
             assert_eq!(job.queued_at.is_some(), order[0] == 0, "{order:?}");
         }
@@ -105,7 +105,7 @@ async fn a_job_that_is_cancelled_while_queued_keeps_what_its_last_event_does_not
     let (_, known) = door.job(1, 1).await.unwrap();
     assert_eq!(known.state, JobState::Completed { conclusion: "cancelled".into(), runner: None });
     assert_eq!(known.facts.labels.to_vec(), ["linux"]);
-    assert_eq!(known.pool.as_ref().map(|pool| pool.as_str()), Some("linux"));
+    assert_eq!(known.pool.as_ref().map(PoolName::as_str), Some("linux"));
     let (_, unknown) = door.job(2, 1).await.unwrap();
     assert!(unknown.is_over() && unknown.pool.is_none());
 }
