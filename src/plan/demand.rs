@@ -88,6 +88,13 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
     }
 }
 
+/// Nothing can be done; every queued job is told why.
+pub(super) fn all_wait(draft: &mut Draft<'_>, why: &str) {
+    for job in draft.world.jobs.values().filter(|job| job.is_queued()) {
+        draft.wait(job, Why::StoreAway { why: why.to_owned() });
+    }
+}
+
 /// Jobs that run on a runner of ours which is gone: their `completed` may be lost, so GitHub is asked.
 pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
     let world = draft.world;
