@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-/// After SIGTERM, a delivery that dribbles in has so long to end.
-const LAST_ANSWERS: Duration = Duration::from_secs(25);
+/// After SIGTERM, requests that are being answered have so long. GitHub itself gives up after 10 seconds; longer would let a
+/// sender that dawdles hold the program up.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
@@ -115,7 +116,7 @@ impl Running {
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
-    let desk_listener = admin::listen(&config.http.admin_socket)
+    let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
         .await
         .with_context(|| format!("opening the local socket {}", config.http.admin_socket.display()))?;
     let listener = TcpListener::bind(config.http.listen)
@@ -172,13 +173,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         stopped.cancelled().await;
         loops.close();
         if tokio::time::timeout(LAST_ANSWERS, loops.wait()).await.is_err() {
-            warn!("a request was still being answered after {} s", LAST_ANSWERS.as_secs());
+            warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
         }
         actions.close();
         if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
-        let _ = std::fs::remove_file(&config.http.admin_socket);
+        drop(socket_file);
     });
     Ok(Running { addr, memory, stop, task })
 }

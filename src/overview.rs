@@ -2,8 +2,11 @@
 //! and `serve` answers with it on its local socket.
 
 use crate::config::Config;
-use crate::model::{Evidence, Job, JobState, LabelSet, Observed, RegistrationStatus, Runner, StateName};
-use crate::plan::{Match, Plan, World, match_pool, plan};
+use crate::model::{
+    Container, ContainerStatus, Evidence, Job, JobState, LabelSet, Observed, RegistrationStatus, Runner, RunnerName,
+    StateName,
+};
+use crate::plan::{Listed, Listing, Match, Plan, World, match_pool, naming, plan};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -106,6 +109,9 @@ pub struct ActionRow {
 pub fn overview(world: &World, config: &Config) -> Overview {
     let decided = plan(world, config);
     let mut unknown = BTreeMap::new();
+    if let Observed::Unknown(why) = &world.store {
+        unknown.insert("store".to_owned(), why.clone());
+    }
     if let Observed::Unknown(why) = &world.containers {
         unknown.insert("docker".to_owned(), why.clone());
     }
@@ -114,11 +120,14 @@ pub fn overview(world: &World, config: &Config) -> Overview {
             unknown.insert(format!("github {scope}"), why.clone());
         }
     }
+    let mut runners: Vec<_> = world.runners.values().map(|runner| runner_row(world, runner)).collect();
+    runners.extend(containers_without_row(world));
+    runners.extend(registrations_alone(world, config));
     Overview {
         at: world.now,
         host: world.host.to_string(),
         unknown,
-        runners: world.runners.values().map(|runner| runner_row(world, runner)).collect(),
+        runners,
         jobs: job_rows(world, config, &decided),
         actions: decided.actions.iter().map(action_row).collect(),
     }
@@ -130,12 +139,7 @@ fn runner_row(world: &World, runner: &Runner) -> RunnerRow {
         .and_then(|key| world.jobs.get(&key))
         .or_else(|| world.jobs.values().find(|job| job.state.runner() == Some(&runner.name)));
     let listing = world.registrations.get(&runner.scope).and_then(Observed::known);
-    let github = listing.map(|listing| match listing.runners.get(&runner.name) {
-        None => "absent",
-        Some(listed) if listed.registration.busy => "busy",
-        Some(listed) if listed.registration.status == RegistrationStatus::Online => "online",
-        Some(_) => "offline",
-    });
+    let github = listing.map(|listing| in_list(listing, &runner.name));
     RunnerRow {
         name: runner.name.to_string(),
         pool: runner.pool.to_string(),
@@ -152,6 +156,86 @@ fn runner_row(world: &World, runner: &Runner) -> RunnerRow {
         host: runner.owner.to_string(),
         evidence: runner.evidence.clone(),
     }
+}
+
+fn in_list(listing: &Listing, name: &RunnerName) -> &'static str {
+    match listing.runners.get(name).map(|listed| &listed.registration) {
+        None => "absent",
+        Some(registration) if registration.busy => "busy",
+        Some(registration) if registration.status == RegistrationStatus::Online => "online",
+        Some(_) => "offline",
+    }
+}
+
+/// The store was lost: what it should tell of them is not known, but they are there, and can be removed.
+fn containers_without_row(world: &World) -> Vec<RunnerRow> {
+    let Some(containers) = world.containers.known() else { return Vec::new() };
+    let without_row = containers.values().filter(|container| !world.runners.contains_key(&container.runner));
+    without_row.map(|container| row_of_container(world, container)).collect()
+}
+
+fn row_of_container(world: &World, container: &Container) -> RunnerRow {
+    let github = world.registrations.get(&container.scope).and_then(Observed::known);
+    let github = github.map(|listing| in_list(listing, &container.runner));
+    let state = match container.status {
+        ContainerStatus::Created => StateName::Created,
+        ContainerStatus::Running if github == Some("busy") => StateName::Running,
+        ContainerStatus::Running => StateName::Started,
+        ContainerStatus::Exited { .. } => StateName::Stopped,
+    };
+    RunnerRow {
+        name: container.runner.to_string(),
+        pool: container.pool.to_string(),
+        state,
+        cause: "its container is here, and the store does not know it".to_owned(),
+        since: container.created_at,
+        created_at: container.created_at,
+        github: github.map(str::to_owned),
+        job: None,
+        job_name: None,
+        repository: None,
+        image: container.image.clone(),
+        container: Some(container.id.to_string()),
+        host: container.host.to_string(),
+        evidence: None,
+    }
+}
+
+/// Registrations of this fleet behind which nothing stands any more.
+fn registrations_alone(world: &World, config: &Config) -> Vec<RunnerRow> {
+    let Some(containers) = world.containers.known() else { return Vec::new() };
+    let mut rows = Vec::new();
+    for (scope, listing) in &world.registrations {
+        let Some(listing) = listing.known() else { continue };
+        for (name, Listed { registration, offline_since }) in &listing.runners {
+            let Some(pool) = naming::given_by(name, &config.pools, &config.instance) else { continue };
+            let is_known = world.runners.contains_key(name)
+                || world.in_flight.contains(name)
+                || containers.values().any(|container| container.runner == *name);
+            if is_known || pool.scope != *scope {
+                continue;
+            }
+            let since = offline_since.unwrap_or(listing.at);
+            rows.push(RunnerRow {
+                name: name.to_string(),
+                pool: pool.name.to_string(),
+                state: StateName::Error,
+                cause: "GitHub has its registration; there is no container here, and the store does not know it"
+                    .to_owned(),
+                since,
+                created_at: since,
+                github: Some(in_list(listing, &registration.name).to_owned()),
+                job: None,
+                job_name: None,
+                repository: None,
+                image: pool.image.clone(),
+                container: None,
+                host: world.host.to_string(),
+                evidence: None,
+            });
+        }
+    }
+    rows
 }
 
 fn job_rows(world: &World, config: &Config, decided: &Plan) -> Vec<JobRow> {

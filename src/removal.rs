@@ -1,7 +1,7 @@
 //! A person removes a runner: GitHub first, then the container; one with a job only when they say so.
 
 use crate::model::{RunnerName, StateName};
-use crate::plan::Action;
+use crate::plan::{Action, naming};
 use crate::reconcile::execute::{Executor, Outcome};
 use crate::reconcile::memory::Memory;
 use serde::{Deserialize, Serialize};
@@ -28,12 +28,51 @@ pub enum RemoveOutcome {
     },
 }
 
-/// Removes one runner.
+/// Removes one runner. Of one that the store does not know there may be a container, or a registration alone.
 pub async fn remove_one(memory: &Memory, executor: &Executor, name: &RunnerName, force: bool) -> RemoveOutcome {
-    let (_, row) = memory.runner(name);
-    if !row.is_some_and(|row| row.is_live()) {
-        return RemoveOutcome::NotThere;
+    if memory.runner(name).1.is_none()
+        && let Some(container) = memory.container(name)
+    {
+        let adopt = Action::Adopt { runner: name.clone(), container: container.id };
+        if memory.begin(&adopt) {
+            let outcome = executor.carry_out(&adopt).await;
+            memory.end(&adopt, outcome);
+        }
     }
+    match memory.runner(name).1 {
+        Some(row) if row.is_live() => take_down(memory, executor, name, force).await,
+        Some(_) => RemoveOutcome::NotThere,
+        None if memory.container(name).is_some() => {
+            RemoveOutcome::Kept { why: "its container could not be written into the store: try again".to_owned() }
+        }
+        None => deregister(memory, executor, name).await,
+    }
+}
+
+/// Only a name that this fleet gave: a stranger's runner is never touched.
+async fn deregister(memory: &Memory, executor: &Executor, name: &RunnerName) -> RemoveOutcome {
+    let config = &executor.config;
+    let found = memory.world().registrations.into_iter().find_map(|(scope, listing)| {
+        let listed = listing.known()?.runners.get(name)?.registration.id;
+        Some(Action::Deregister { scope, id: listed, runner: name.clone() })
+    });
+    let Some(action) = found.filter(|_| naming::given_by(name, &config.pools, &config.instance).is_some()) else {
+        return RemoveOutcome::NotThere;
+    };
+    if !memory.begin(&action) {
+        return RemoveOutcome::Kept { why: "another action is at work on it: try again".to_owned() };
+    }
+    let outcome = executor.carry_out(&action).await;
+    memory.end(&action, outcome);
+    match outcome {
+        Outcome::Done => RemoveOutcome::Removed,
+        Outcome::NotDone | Outcome::NotGranted => {
+            RemoveOutcome::Kept { why: "GitHub did not delete its registration".to_owned() }
+        }
+    }
+}
+
+async fn take_down(memory: &Memory, executor: &Executor, name: &RunnerName, force: bool) -> RemoveOutcome {
     let cause = if force { "removed by hand, with --force" } else { "removed by hand" };
     let action = Action::TakeDown { runner: name.clone(), failed: false, cause: cause.to_owned() };
     let began = tokio::time::timeout(PATIENCE, async {

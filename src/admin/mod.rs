@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::UnixListener;
 
@@ -51,11 +51,22 @@ async fn remove(State(desk): State<Desk>, Json(request): Json<RemoveRequest>) ->
     Json(remove_one(&desk.memory, &desk.executor, &request.runner, request.force).await)
 }
 
+/// The socket's file. It goes with the `serve` that made it.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // One that is left behind does no harm: the next `serve` replaces it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Opens the socket. What a killed process left behind is replaced; a socket that somebody answers on is not.
 ///
 /// # Errors
 /// The folder cannot be written, or another `serve` listens there.
-pub async fn listen(path: &Path) -> std::io::Result<UnixListener> {
+pub async fn listen(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -69,6 +80,7 @@ pub async fn listen(path: &Path) -> std::io::Result<UnixListener> {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
+    let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Ok((listener, file))
 }

@@ -8,9 +8,7 @@ use crate::config::{Backend, Config};
 use crate::durable::embedded;
 use crate::model::{Observed, RunnerName};
 use crate::overview::{Overview, overview};
-use crate::plan::{Action, naming, plan};
 use crate::provider::ContainerNews;
-use crate::reconcile::execute::Outcome;
 use crate::reconcile::feeds;
 use crate::removal::{RemoveOutcome, remove_one};
 use anyhow::Context;
@@ -49,7 +47,8 @@ impl Source {
         let parts = Parts::join(config, queue, store)?;
         match parts.store.load().await {
             Ok(snapshot) => parts.memory.load(snapshot),
-            Err(error) => complain(&format!("note: shown from Docker and GitHub alone: {error}")),
+            // The view says so.
+            Err(error) => parts.memory.lose_store(error.to_string()),
         }
         parts.memory.apply_container(match parts.provider.list().await {
             Ok(list) => ContainerNews::All(list),
@@ -77,36 +76,7 @@ impl Source {
     pub(super) async fn remove(&self, runner: &RunnerName, force: bool) -> anyhow::Result<RemoveOutcome> {
         match self {
             Self::Serve(client) => Ok(client.remove(runner, force).await?),
-            Self::Alone(parts) => Ok(remove_alone(parts, runner, force).await),
+            Self::Alone(parts) => Ok(remove_one(&parts.memory, &parts.executor, runner, force).await),
         }
-    }
-}
-
-/// Without a `serve`, a container may have no row yet, and a registration neither: both are taken care of here.
-async fn remove_alone(parts: &Parts, runner: &RunnerName, force: bool) -> RemoveOutcome {
-    let world = parts.memory.world();
-    for action in plan(&world, &parts.config).actions {
-        if matches!(&action, Action::Adopt { runner: adopted, .. } if adopted == runner) {
-            parts.executor.carry_out(&action).await;
-        }
-    }
-    let outcome = remove_one(&parts.memory, &parts.executor, runner, force).await;
-    if outcome != RemoveOutcome::NotThere
-        || naming::given_by(runner, &parts.config.pools, &parts.config.instance).is_none()
-    {
-        return outcome;
-    }
-    let found = world.registrations.iter().find_map(|(scope, listing)| {
-        let listed = listing.known()?.runners.get(runner)?;
-        Some(Action::Deregister { scope: scope.clone(), id: listed.registration.id, runner: runner.clone() })
-    });
-    match found {
-        None => RemoveOutcome::NotThere,
-        Some(action) => match parts.executor.carry_out(&action).await {
-            Outcome::Done => RemoveOutcome::Removed,
-            Outcome::NotDone | Outcome::NotGranted => {
-                RemoveOutcome::Kept { why: "GitHub did not delete its registration".to_owned() }
-            }
-        },
     }
 }

@@ -87,6 +87,18 @@ impl Error {
         }
     }
 
+    /// Whether GitHub did nothing of what was asked, for certain. After a lost answer nobody knows.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Denied { .. }
+            | Self::NotFound { .. }
+            | Self::Invalid { .. }
+            | Self::Credentials(_) => true,
+            Self::NameTaken { .. } | Self::Busy { .. } | Self::Unavailable { .. } => false,
+        }
+    }
+
     /// An answer that came and cannot be read. Never quotes it: it may hold a credential.
     pub(super) fn unreadable(what: &str, error: &serde_json::Error) -> Self {
         let message = format!("its answer cannot be read ({:?} error at column {})", error.classify(), error.column());

@@ -96,6 +96,13 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
     }
 }
 
+/// Nothing can be done; every queued job is told why.
+pub(super) fn all_wait(draft: &mut Draft<'_>, why: &str) {
+    for job in draft.world.jobs.values().filter(|job| job.is_queued()) {
+        draft.wait(job, Why::StoreAway { why: why.to_owned() });
+    }
+}
+
 /// Jobs whose events may be lost: those that run on a runner of ours which is gone, and queued ones for which a runner was
 /// up. GitHub is asked.
 pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {

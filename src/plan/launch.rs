@@ -1,8 +1,10 @@
 //! Supply against demand, per pool; who gets the next place where places are short.
 
-use super::{Action, Draft, Why, backoff, demand, naming};
+use super::{Action, Blocked, Draft, Why, backoff, demand, naming};
 use crate::config::Pool;
-use crate::model::{ContainerStatus, Job, JobKey, PoolName, Runner, RunnerName, Standing, StateName, after};
+use crate::model::{
+    ContainerStatus, Job, JobKey, PoolName, RegistrationHold, Runner, RunnerName, Scope, Standing, StateName, after,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Begins a runner for each queued job that no runner is on its way for, oldest job first over all pools, then spares.
@@ -159,6 +161,8 @@ struct Room {
     host_is_short: bool,
     failures: BTreeMap<PoolName, backoff::Failures>,
     probes: BTreeMap<PoolName, RunnerName>,
+    /// After an outage of GitHub: the runner that shows whether it is over.
+    github_probes: BTreeMap<Scope, RunnerName>,
 }
 
 impl Room {
@@ -171,6 +175,7 @@ impl Room {
             host_is_short: false,
             failures: BTreeMap::new(),
             probes: BTreeMap::new(),
+            github_probes: BTreeMap::new(),
         };
         for runner in draft.world.runners.values().filter(|runner| runner.is_live()) {
             *room.live.entry(runner.pool.clone()).or_default() += 1;
@@ -178,6 +183,11 @@ impl Room {
             if draft.is_mine(runner) {
                 room.host += 1;
                 room.memory += draft.config.pool(&runner.pool).map_or(0, |pool| pool.resources.memory);
+            }
+        }
+        for (scope, blocked) in &draft.world.github_blocked {
+            if let Some(probe) = github_probe(draft, scope, blocked) {
+                room.github_probes.insert(scope.clone(), probe);
             }
         }
         for pool in &draft.config.pools {
@@ -198,9 +208,14 @@ impl Room {
         if let Some(why) = world.containers.why_unknown() {
             return Err(Why::DockerAway { why: why.to_owned() });
         }
-        if let Some(blocked) = world.github_blocked.get(&pool.scope).filter(|blocked| blocked.until > world.now) {
-            draft.look_at(blocked.until);
-            return Err(Why::GitHubBlocked { until: blocked.until, why: blocked.why.clone() });
+        if let Some(blocked) = world.github_blocked.get(&pool.scope) {
+            if blocked.until > world.now {
+                draft.look_at(blocked.until);
+                return Err(Why::GitHubBlocked { until: blocked.until, why: blocked.why.clone() });
+            }
+            if let Some(runner) = self.github_probes.get(&pool.scope) {
+                return Err(Why::Probing { runner: runner.clone(), last: blocked.why.clone() });
+            }
         }
         if let Some(failures) = self.failures.get(&pool.name).filter(|failures| failures.count > 0) {
             if let Some(until) = failures.until.filter(|until| *until > world.now) {
@@ -258,5 +273,19 @@ impl Room {
         if self.failures.get(&pool.name).is_some_and(|failures| failures.count >= backoff::PROBE_FROM) {
             self.probes.insert(pool.name.clone(), name.clone());
         }
+        self.github_probes.entry(pool.scope.clone()).or_insert_with(|| name.clone());
     }
+}
+
+/// What will show whether GitHub is back: a runner that was begun after the pause, or one that could not be made and whose
+/// registration GitHub has not told us of yet. A second one beside it would learn nothing more, and a crowd of them would meet
+/// a GitHub that is just getting up.
+fn github_probe(draft: &Draft<'_>, scope: &Scope, blocked: &Blocked) -> Option<RunnerName> {
+    let is_probe = |runner: &Runner| match runner.state.name {
+        StateName::Created => runner.state.since >= blocked.until && draft.is_left_alone(&runner.name),
+        StateName::Error => runner.blameless && runner.registration == RegistrationHold::Unknown,
+        StateName::Started | StateName::Running | StateName::Stopped | StateName::Removed => false,
+    };
+    let mut mine = draft.world.runners.values().filter(|runner| draft.is_mine(runner) && runner.scope == *scope);
+    mine.find(|runner| is_probe(runner)).map(|runner| runner.name.clone())
 }

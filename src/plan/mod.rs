@@ -38,6 +38,9 @@ pub struct World {
     pub now: Timestamp,
     /// The manager that plans.
     pub host: HostId,
+    /// Whether what follows is what the store holds now. While it does not answer nothing can be written down, so nothing is
+    /// done.
+    pub store: Observed<()>,
     /// From the store.
     pub jobs: BTreeMap<JobKey, Arc<Job>>,
     /// From the store; removed ones are there until they age out.
@@ -50,7 +53,8 @@ pub struct World {
     pub registrations: BTreeMap<Scope, Observed<Listing>>,
     /// From this host's engine; bounds by memory and disk.
     pub capacity: Observed<Capacity>,
-    /// Scopes for which GitHub wants no further call before a moment (limits), or did not answer.
+    /// Scopes for which GitHub wants no further call before a moment (limits), or did not answer. An entry whose moment is
+    /// over stays until GitHub gives a credential again.
     pub github_blocked: BTreeMap<Scope, Blocked>,
     /// Runners that an action of this process is busy with. They are left alone until it ends.
     pub in_flight: BTreeSet<RunnerName>,
@@ -226,6 +230,10 @@ impl Action {
 /// The decision.
 pub fn plan(world: &World, config: &Config) -> Plan {
     let mut draft = Draft::new(world, config);
+    if let Some(why) = world.store.why_unknown() {
+        demand::all_wait(&mut draft, why);
+        return draft.finish();
+    }
     demand::expire_and_assign(&mut draft);
     recovery::hold_against_each_other(&mut draft);
     upkeep::follow_runners(&mut draft);

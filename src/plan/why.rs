@@ -78,12 +78,17 @@ pub enum Why {
         /// What the last one said.
         last: String,
     },
-    /// After several failures one runner at a time is tried.
+    /// After several failures, or after GitHub was away, one runner at a time is tried.
     Probing {
         /// The one that is tried.
         runner: RunnerName,
         /// What the last failure said.
         last: String,
+    },
+    /// The store does not answer.
+    StoreAway {
+        /// What it said.
+        why: String,
     },
     /// The engine does not answer.
     DockerAway {
@@ -129,8 +134,9 @@ impl fmt::Display for Why {
                 write!(f, "the pool failed {failures} times in a row, next try at {until:.0}; last: {last}")
             }
             Self::Probing { runner, last } => {
-                write!(f, "the pool failed before, so {runner} is tried alone; last: {last}")
+                write!(f, "runner {runner} shows first whether this is over: {last}")
             }
+            Self::StoreAway { why } => write!(f, "the store does not answer: {why}"),
             Self::DockerAway { why } => write!(f, "the Docker engine cannot be looked at: {why}"),
             Self::GitHubBlocked { until, why } => write!(f, "GitHub is left alone until {until:.0}: {why}"),
         }

@@ -1,7 +1,7 @@
 //! What keeps the memory current: the store's changes, the engine's events, GitHub's list on a rhythm of its own, the lease,
 //! and what ages out. Each feed heals by itself and ends with `stop`.
 
-use super::memory::Memory;
+use super::memory::{Asked, Memory};
 use crate::clock;
 use crate::config::Config;
 use crate::github::{self, Client};
@@ -47,8 +47,12 @@ pub async fn store(store: Arc<dyn Store>, memory: Arc<Memory>, stop: Cancellatio
         loop {
             match follow_store(store.as_ref(), &memory, &mut told).await {
                 Ok(()) => debug!("the store's feed ended; opening it again"),
-                Err(why) if !std::mem::replace(&mut told, true) => warn!("the store does not answer: {why}"),
-                Err(_) => {}
+                Err(why) => {
+                    if !std::mem::replace(&mut told, true) {
+                        warn!("the store does not answer: {why}");
+                    }
+                    memory.lose_store(why);
+                }
             }
             tokio::time::sleep(REOPEN).await;
         }
@@ -165,7 +169,7 @@ pub async fn list_registrations(client: &Client, memory: &Memory, scope: &Scope,
     match client.runners(scope).await {
         Ok(list) => {
             memory.set_registrations(scope, asked_at, list);
-            memory.unblock_github(scope);
+            memory.unblock_github(scope, Asked::Other);
             if std::mem::take(told) {
                 info!(%scope, "GitHub's list of runners of {scope} can be read again");
             }
@@ -174,17 +178,17 @@ pub async fn list_registrations(client: &Client, memory: &Memory, scope: &Scope,
             if !std::mem::replace(told, true) {
                 warn!(%scope, "GitHub's list of runners of {scope} cannot be read: {error}");
             }
-            note_outage(memory, scope, &error);
+            note_outage(memory, scope, Asked::Other, &error);
             memory.lose_registrations(scope, error.to_string());
         }
     }
 }
 
 /// Leaves GitHub alone for a while where the error says so.
-pub fn note_outage(memory: &Memory, scope: &Scope, error: &github::Error) {
+pub fn note_outage(memory: &Memory, scope: &Scope, asked: Asked, error: &github::Error) {
     match error {
-        github::Error::RateLimited { until, .. } => memory.block_github(scope, Some(*until), error.to_string()),
-        github::Error::Unavailable { .. } => memory.block_github(scope, None, error.to_string()),
+        github::Error::RateLimited { until, .. } => memory.block_github(scope, asked, Some(*until), error.to_string()),
+        github::Error::Unavailable { .. } => memory.block_github(scope, asked, None, error.to_string()),
         _ => {}
     }
 }

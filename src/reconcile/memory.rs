@@ -27,6 +27,16 @@ const LONGEST_HOLD: Duration = Duration::from_secs(60);
 /// A row that is younger than this may be missing in a snapshot that was read before it was written.
 const SNAPSHOT_LAG: Duration = Duration::from_secs(30);
 
+/// What was asked of GitHub. It counts registrations apart, and may refuse or break on them alone: that its list can be read
+/// says nothing about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// A list, a job, the end of a registration.
+    Other,
+    /// A new runner's credential.
+    Credential,
+}
+
 /// What is known.
 pub struct Memory {
     known: Mutex<Known>,
@@ -42,11 +52,13 @@ struct Known {
     containers: Observed<BTreeMap<ContainerId, Container>>,
     registrations: BTreeMap<Scope, Observed<Listing>>,
     capacity: Observed<Capacity>,
-    blocked: BTreeMap<Scope, (Blocked, u32)>,
+    blocked: BTreeMap<(Scope, Asked), (Blocked, u32)>,
     runners_in_flight: BTreeSet<RunnerName>,
     jobs_in_flight: BTreeSet<JobKey>,
     held: BTreeMap<RunnerName, (Timestamp, u32)>,
     asked: BTreeMap<JobKey, Timestamp>,
+    /// Whether the rows are current.
+    store: Observed<()>,
     /// Whether the store was read at least once: before that nothing can be decided.
     loaded: bool,
 }
@@ -68,6 +80,7 @@ impl Memory {
                 jobs_in_flight: BTreeSet::new(),
                 held: BTreeMap::new(),
                 asked: BTreeMap::new(),
+                store: Observed::Unknown("not read yet".to_owned()),
                 loaded: false,
             }),
             wake: Notify::new(),
@@ -103,20 +116,24 @@ impl Memory {
     /// A copy of everything, as of now.
     pub fn world(&self) -> World {
         let known = self.known();
+        let mut github_blocked: BTreeMap<Scope, Blocked> = BTreeMap::new();
+        for ((scope, _), (blocked, _)) in &known.blocked {
+            match github_blocked.get(scope) {
+                Some(other) if other.until >= blocked.until => {}
+                _ => drop(github_blocked.insert(scope.clone(), blocked.clone())),
+            }
+        }
         World {
             now: clock::now(),
             host: known.host.clone(),
+            store: known.store.clone(),
             jobs: known.jobs.iter().map(|(key, (_, job))| (*key, job.clone())).collect(),
             runners: known.runners.iter().map(|(name, (_, runner))| (name.clone(), runner.clone())).collect(),
             leases: known.leases.clone(),
             containers: known.containers.clone(),
             registrations: known.registrations.clone(),
             capacity: known.capacity.clone(),
-            github_blocked: known
-                .blocked
-                .iter()
-                .map(|(scope, (blocked, _))| (scope.clone(), blocked.clone()))
-                .collect(),
+            github_blocked,
             in_flight: known.runners_in_flight.clone(),
             held: known.held.iter().map(|(name, (until, _))| (name.clone(), *until)).collect(),
             asked: known.asked.clone(),
@@ -143,8 +160,15 @@ impl Memory {
             }
         }
         known.leases = snapshot.leases;
+        known.store = Observed::Known(());
         known.loaded = true;
         drop(known);
+        self.wake();
+    }
+
+    /// The store does not answer: what is known of it may be old.
+    pub fn lose_store(&self, why: String) {
+        self.known().store = Observed::Unknown(why);
         self.wake();
     }
 
@@ -318,21 +342,25 @@ impl Memory {
     }
 
     /// GitHub wants no call, or does not answer. Without a moment of its own the pause grows from 1 s to a minute.
-    pub fn block_github(&self, scope: &Scope, until: Option<Timestamp>, why: String) {
+    pub fn block_github(&self, scope: &Scope, asked: Asked, until: Option<Timestamp>, why: String) {
         let now = clock::now();
         let mut known = self.known();
-        let times = match known.blocked.get(scope) {
-            Some((blocked, _)) if blocked.until > now => return,
+        let place = (scope.clone(), asked);
+        let times = match known.blocked.get(&place) {
+            // Those that were under way when it began are no further failure.
+            Some((blocked, _)) if blocked.until > now && until.is_none_or(|until| until <= blocked.until) => return,
+            Some((blocked, times)) if blocked.until > now => *times,
             Some((_, times)) => times + 1,
             None => 0,
         };
         let until = until.unwrap_or_else(|| after(now, doubled(FIRST_HOLD, times)));
-        known.blocked.insert(scope.clone(), (Blocked { until, why }, times));
+        known.blocked.insert(place, (Blocked { until, why }, times));
     }
 
     /// GitHub answered.
-    pub fn unblock_github(&self, scope: &Scope) {
-        self.known().blocked.remove(scope);
+    pub fn unblock_github(&self, scope: &Scope, asked: Asked) {
+        let mut known = self.known();
+        known.blocked.retain(|(other, about), _| other != scope || *about > asked);
     }
 
     /// GitHub was asked about a job, and answered or not.

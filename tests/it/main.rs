@@ -13,6 +13,8 @@ mod github;
 mod layers;
 /// From a signed webhook to a container and back, on real Docker.
 mod lifecycle;
+/// Docker, GitHub or the store is away: a clear answer, nothing lost, recovery without a restart.
+mod outage;
 /// The plan: golden scenarios and properties.
 mod plan;
 /// The Docker provider on a real engine.

@@ -1,6 +1,6 @@
 //! Makes a runner: intent in the store, credential from GitHub, container from the engine, start.
 
-use super::{ExecuteError, Executor, Outcome};
+use super::{Asked, ExecuteError, Executor, Outcome};
 use crate::clock;
 use crate::config::{Pool, RegistrationKind};
 use crate::github::{Error as GitHubError, JitRequest};
@@ -75,6 +75,10 @@ impl Executor {
         // Whatever was made is written down before anything can fail, so that it is found and taken away.
         let registration = match &credential {
             Ok((_, Some(id))) => RegistrationHold::Held(*id),
+            // Nothing to look for, so that GitHub is not asked once more while it wants to be left alone.
+            Err(ExecuteError::GitHub(error)) if error.is_refusal() || pool.registration == RegistrationKind::Token => {
+                RegistrationHold::Gone
+            }
             _ => RegistrationHold::Unknown,
         };
         self.change(&row.name, |current| {
@@ -107,7 +111,8 @@ impl Executor {
     ) -> Result<(SecretString, Option<RegistrationId>), ExecuteError> {
         match pool.registration {
             RegistrationKind::Token => {
-                let token = self.noted(&pool.scope, self.client.registration_token(&pool.scope).await)?;
+                let token =
+                    self.noted(&pool.scope, Asked::Credential, self.client.registration_token(&pool.scope).await)?;
                 Ok((token, None))
             }
             RegistrationKind::Jit => {
@@ -125,7 +130,7 @@ impl Executor {
                     }
                     other => other,
                 };
-                let made = self.noted(&pool.scope, answer)?;
+                let made = self.noted(&pool.scope, Asked::Credential, answer)?;
                 Ok((made.config, Some(made.id)))
             }
         }
@@ -134,8 +139,9 @@ impl Executor {
     /// The name was registered by an earlier try of ours that was cut off: names come from job, attempt and try.
     async fn free_the_name(&self, pool: &Pool, name: &RunnerName) -> Result<(), ExecuteError> {
         warn!(runner.name = %name, "registration `{name}` is there already, from a try that was cut off: deleting it");
-        if let Some(found) = self.client.runner_named(&pool.scope, name).await? {
-            self.client.delete_runner(&pool.scope, found.id).await?;
+        let found = self.noted(&pool.scope, Asked::Other, self.client.runner_named(&pool.scope, name).await)?;
+        if let Some(found) = found {
+            self.noted(&pool.scope, Asked::Other, self.client.delete_runner(&pool.scope, found.id).await)?;
         }
         Ok(())
     }

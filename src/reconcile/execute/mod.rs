@@ -5,7 +5,7 @@ mod launch;
 mod take_down;
 
 use super::feeds::note_outage;
-use super::memory::Memory;
+use super::memory::{Asked, Memory};
 use crate::clock;
 use crate::config::Config;
 use crate::github::{self, Client};
@@ -289,10 +289,10 @@ impl Executor {
     }
 
     /// Notes an outage of GitHub, so that the plan leaves it alone for a while.
-    fn noted<T>(&self, scope: &Scope, result: Result<T, github::Error>) -> Result<T, github::Error> {
+    fn noted<T>(&self, scope: &Scope, asked: Asked, result: Result<T, github::Error>) -> Result<T, github::Error> {
         match &result {
-            Ok(_) => self.memory.unblock_github(scope),
-            Err(error) => note_outage(&self.memory, scope, error),
+            Ok(_) => self.memory.unblock_github(scope, asked),
+            Err(error) => note_outage(&self.memory, scope, asked, error),
         }
         result
     }

@@ -1,7 +1,7 @@
 //! Ends a runner. Where its container may run a job, two signs are needed: GitHub gives the registration up, and no job's
 //! process is in the container. GitHub's `busy` alone is never believed.
 
-use super::{ExecuteError, Executor, Outcome};
+use super::{Asked, ExecuteError, Executor, Outcome};
 use crate::clock;
 use crate::github::{Deleted, Error as GitHubError};
 use crate::model::{
@@ -131,7 +131,7 @@ impl Executor {
             RegistrationHold::Held(id) => id,
             RegistrationHold::Unknown => {
                 let found = self.client.runner_named(&runner.scope, &runner.name).await;
-                match self.noted(&runner.scope, found)? {
+                match self.noted(&runner.scope, Asked::Other, found)? {
                     Some(found) => found.id,
                     None => return Ok(Registration::Gone),
                 }
@@ -145,7 +145,7 @@ impl Executor {
         scope: &Scope,
         id: RegistrationId,
     ) -> Result<Registration, ExecuteError> {
-        match self.noted(scope, self.client.delete_runner(scope, id).await) {
+        match self.noted(scope, Asked::Other, self.client.delete_runner(scope, id).await) {
             Ok(Deleted::Deleted | Deleted::WasGone) => Ok(Registration::Gone),
             Err(GitHubError::Busy { message }) => Ok(Registration::Busy(message)),
             Err(error) => Err(error.into()),

@@ -62,6 +62,7 @@ pub fn empty_world() -> World {
     World {
         now: now(),
         host: HostId::new("here"),
+        store: Observed::Known(()),
         jobs: BTreeMap::new(),
         runners: BTreeMap::new(),
         leases: BTreeMap::new(),
@@ -115,9 +116,11 @@ fn read(text: &str) -> (World, Config) {
                 world.registrations.insert(acme(), Observed::Unknown("no answer".to_owned()));
             }
             "github" => {
-                let until = now() + duration(words[2]);
+                // `github blocked 30s`, `github was_blocked 30s`: over since then, and not proven yet.
+                let until = if words[1] == "was_blocked" { ago(words[2]) } else { now() + duration(words[2]) };
                 world.github_blocked.insert(acme(), Blocked { until, why: "rate limit".to_owned() });
             }
+            "store" => world.store = Observed::Unknown("connection refused".to_owned()),
             "docker" => world.containers = Observed::Unknown("connection refused".to_owned()),
             "asked" => {
                 world.asked.insert(job_key(words[1]), ago(words[2]));
@@ -206,7 +209,7 @@ fn read_job(words: &[&str], line: &str, config: &Config) -> Job {
 }
 
 /// `runner linux-7-1-1 started 30s for 7 container running`; also `job 8`, `owner there`, `cause <one word>`, `blameless`,
-/// `up` (it was started before), `image`, `exit 1` (its evidence), `pool windows`.
+/// `up` (it was started before), `unregistered` (nobody knows), `exit 1` (its evidence), `pool windows`.
 fn read_runner(words: &[&str], line: &str, world: &mut World) {
     let state: StateName = serde_json::from_value(serde_json::json!(words[1])).unwrap_or_else(|_| panic!("{line}"));
     let since = ago(words[2]);
@@ -228,7 +231,11 @@ fn read_runner(words: &[&str], line: &str, world: &mut World) {
         scope: acme(),
         owner: HostId::new(after("owner").unwrap_or("here")),
         state: RunnerState { name: state, since, cause },
-        registration: RegistrationHold::Held(RegistrationId(1)),
+        registration: if words.contains(&"unregistered") {
+            RegistrationHold::Unknown
+        } else {
+            RegistrationHold::Held(RegistrationId(1))
+        },
         container: after("container").map(|_| ContainerId::new(format!("c-{}", words[0]))),
         created_for: after("for").map(job_key),
         job: after("job").map(job_key),

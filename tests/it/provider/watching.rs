@@ -1,13 +1,11 @@
 //! The feed of news, also when the engine is away.
 
 use crate::support::docker::{TestFleet, docker};
+use crate::support::engine_gate::EngineGate;
 use runnerfleet::model::{Container, ContainerId, ContainerStatus};
 use runnerfleet::provider::{ContainerNews, Provider, ProviderError};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 const IDLE: &str = "echo up; exec /usr/local/bin/runnerfleet -c 'exec 3<> <(:); read -u 3'";
 
@@ -79,57 +77,13 @@ async fn a_container_s_whole_life_is_told() {
     assert!(quiet.is_err(), "{quiet:?}");
 }
 
-/// A socket before the engine's that can be cut and restored.
-struct Proxy {
-    folder: tempfile::TempDir,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Proxy {
-    fn new() -> Self {
-        let mut proxy = Self { folder: tempfile::tempdir().unwrap(), task: None };
-        proxy.restore();
-        proxy
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("docker.sock")
-    }
-
-    fn url(&self) -> String {
-        format!("unix://{}", self.path().display())
-    }
-
-    fn restore(&mut self) {
-        let listener = UnixListener::bind(self.path()).unwrap();
-        self.task = Some(tokio::spawn(async move {
-            // Dropped with this task, and with it every connection.
-            let mut open = tokio::task::JoinSet::new();
-            loop {
-                let (mut near, _) = listener.accept().await.unwrap();
-                open.spawn(async move {
-                    let mut far = UnixStream::connect(Path::new("/var/run/docker.sock")).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                });
-            }
-        }));
-    }
-
-    async fn cut(&mut self) {
-        let task = self.task.take().unwrap();
-        task.abort();
-        let _ = task.await;
-        std::fs::remove_file(self.path()).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn the_feed_heals_and_misses_nothing() {
-    let mut proxy = Proxy::new();
+    let mut gate = EngineGate::open();
     let fleet = TestFleet::start("heal").await;
-    let through = TestFleet::at("through", Some(proxy.url()));
+    let through = TestFleet::at("through", Some(gate.url()));
     let through = runnerfleet::provider::docker::Docker::connect(
-        &crate::support::docker::at(Some(proxy.url())),
+        &crate::support::docker::at(Some(gate.url())),
         &fleet.instance,
         &through.host,
     )
@@ -139,12 +93,12 @@ async fn the_feed_heals_and_misses_nothing() {
     assert_eq!(all(&mut news).await.len(), 1);
 
     for round in 0..2 {
-        proxy.cut().await;
+        gate.cut().await;
         next(&mut news, "the loss", |news| matches!(news, ContainerNews::Lost(_)).then_some(())).await;
         assert!(matches!(through.list().await, Err(ProviderError::Unavailable(_))));
         // What happens meanwhile is in the next list.
         let made = fleet.docker.create(&fleet.spec(&format!("new-{round}"), "")).await.unwrap();
-        proxy.restore();
+        gate.restore();
         let again = all(&mut news).await;
         assert!(again.iter().any(|container| container.id == made), "{again:?}");
         fleet.docker.remove(&made).await.unwrap();
@@ -156,14 +110,14 @@ async fn the_feed_heals_and_misses_nothing() {
 
 #[tokio::test]
 async fn an_engine_that_is_away_at_the_start_is_found_later() {
-    let mut proxy = Proxy::new();
-    proxy.cut().await;
-    let fleet = TestFleet::at("late", Some(proxy.url()));
+    let mut gate = EngineGate::open();
+    gate.cut().await;
+    let fleet = TestFleet::at("late", Some(gate.url()));
     let mut news = fleet.docker.watch();
     let why =
         next(&mut news, "the loss", |news| if let ContainerNews::Lost(why) = news { Some(why) } else { None }).await;
     assert!(why.contains("no socket"), "{why}");
-    proxy.restore();
+    gate.restore();
     assert_eq!(all(&mut news).await, []);
 }
 

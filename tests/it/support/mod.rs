@@ -3,6 +3,8 @@
 /// The whole program on real parts.
 pub mod app;
 pub mod docker;
+/// A Docker that goes away and comes back.
+pub mod engine_gate;
 /// Configurations made in code.
 pub mod fleet;
 pub mod openapi;
