@@ -7,4 +7,6 @@ pub mod docker;
 pub mod fleet;
 pub mod openapi;
 pub mod payload;
+/// `serve` as a process of its own.
+pub mod process;
 pub mod redis;
