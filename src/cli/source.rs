@@ -47,9 +47,8 @@ impl Source {
             }
         };
         let parts = Parts::join(config, queue, store)?;
-        match parts.store.load().await {
-            Ok(snapshot) => parts.memory.load(snapshot),
-            Err(error) => complain(&format!("note: shown from Docker and GitHub alone: {error}")),
+        if let Err(error) = feeds::read_store(parts.store.as_ref(), &parts.memory).await {
+            complain(&format!("note: shown from Docker and GitHub alone: {error}"));
         }
         parts.memory.apply_container(match parts.provider.list().await {
             Ok(list) => ContainerNews::All(list),

@@ -33,8 +33,10 @@ pub struct Memory {
 
 struct Known {
     host: HostId,
-    jobs: BTreeMap<JobKey, (Version, Arc<Job>)>,
-    runners: BTreeMap<RunnerName, (Version, Arc<Runner>)>,
+    jobs: BTreeMap<JobKey, Row<Job>>,
+    runners: BTreeMap<RunnerName, Row<Runner>>,
+    /// Counts the rows that were told one by one.
+    told: u64,
     leases: BTreeMap<HostId, Timestamp>,
     containers: Observed<BTreeMap<ContainerId, Container>>,
     registrations: BTreeMap<Scope, Observed<Listing>>,
@@ -48,6 +50,17 @@ struct Known {
     loaded: bool,
 }
 
+struct Row<T> {
+    version: Version,
+    row: Arc<T>,
+    /// As the how manieth it was told; 0 where it came with all others.
+    told: u64,
+}
+
+/// The moment in which the store was asked for everything.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedAt(u64);
+
 impl Memory {
     /// Nothing is known yet.
     pub fn new(host: HostId) -> Self {
@@ -56,6 +69,7 @@ impl Memory {
                 host,
                 jobs: BTreeMap::new(),
                 runners: BTreeMap::new(),
+                told: 0,
                 leases: BTreeMap::new(),
                 containers: Observed::Unknown("the engine has not been looked at yet".to_owned()),
                 registrations: BTreeMap::new(),
@@ -103,8 +117,8 @@ impl Memory {
         World {
             now: clock::now(),
             host: known.host.clone(),
-            jobs: known.jobs.iter().map(|(key, (_, job))| (*key, job.clone())).collect(),
-            runners: known.runners.iter().map(|(name, (_, runner))| (name.clone(), runner.clone())).collect(),
+            jobs: known.jobs.iter().map(|(key, job)| (*key, job.row.clone())).collect(),
+            runners: known.runners.iter().map(|(name, runner)| (name.clone(), runner.row.clone())).collect(),
             leases: known.leases.clone(),
             containers: known.containers.clone(),
             registrations: known.registrations.clone(),
@@ -122,13 +136,17 @@ impl Memory {
 
     // The store.
 
-    /// Everything anew.
-    pub fn load(&self, snapshot: Snapshot) {
+    /// To be called before the store is asked for everything.
+    pub fn asking(&self) -> AskedAt {
+        AskedAt(self.known().told)
+    }
+
+    /// Everything anew. What was told after the store was asked is newer than its answer and stays.
+    pub fn load(&self, asked: AskedAt, snapshot: Snapshot) {
         let mut known = self.known();
-        known.jobs = snapshot.jobs.into_iter().map(|(key, job)| (key, (job.version, Arc::new(job.row)))).collect();
-        known.runners =
-            snapshot.runners.into_iter().map(|(name, runner)| (name, (runner.version, Arc::new(runner.row)))).collect();
-        known.leases = snapshot.leases;
+        renew(&mut known.jobs, asked, snapshot.jobs);
+        renew(&mut known.runners, asked, snapshot.runners);
+        put_leases(&mut known.leases, snapshot.leases);
         known.loaded = true;
         drop(known);
         self.wake();
@@ -143,7 +161,7 @@ impl Memory {
 
     /// The managers' leases.
     pub fn set_leases(&self, leases: BTreeMap<HostId, Timestamp>) {
-        self.known().leases = leases;
+        put_leases(&mut self.known().leases, leases);
         self.wake();
     }
 
@@ -173,8 +191,9 @@ impl Memory {
             known.held.remove(runner);
         }
         let key = job.row.key();
-        if known.jobs.get(&key).is_none_or(|(version, _)| *version < job.version) {
-            known.jobs.insert(key, (job.version, Arc::new(job.row)));
+        if known.jobs.get(&key).is_none_or(|known| known.version < job.version) {
+            let row = known.row(job);
+            known.jobs.insert(key, row);
             drop(known);
             self.wake();
         }
@@ -184,8 +203,9 @@ impl Memory {
     pub fn put_runner(&self, runner: Versioned<Runner>) {
         let mut known = self.known();
         let name = runner.row.name.clone();
-        if known.runners.get(&name).is_none_or(|(version, _)| *version < runner.version) {
-            known.runners.insert(name, (runner.version, Arc::new(runner.row)));
+        if known.runners.get(&name).is_none_or(|known| known.version < runner.version) {
+            let row = known.row(runner);
+            known.runners.insert(name, row);
             drop(known);
             self.wake();
         }
@@ -203,12 +223,12 @@ impl Memory {
 
     /// A job with its version; version 0 when there is none.
     pub fn job(&self, key: JobKey) -> (Version, Option<Arc<Job>>) {
-        self.known().jobs.get(&key).map_or((0, None), |(version, job)| (*version, Some(job.clone())))
+        self.known().jobs.get(&key).map_or((0, None), |job| (job.version, Some(job.row.clone())))
     }
 
     /// A runner with its version; version 0 when there is none.
     pub fn runner(&self, name: &RunnerName) -> (Version, Option<Arc<Runner>>) {
-        self.known().runners.get(name).map_or((0, None), |(version, runner)| (*version, Some(runner.clone())))
+        self.known().runners.get(name).map_or((0, None), |runner| (runner.version, Some(runner.row.clone())))
     }
 
     // The engine.
@@ -346,6 +366,79 @@ impl Memory {
     }
 }
 
+impl Known {
+    fn row<T>(&mut self, told: Versioned<T>) -> Row<T> {
+        self.told += 1;
+        Row { version: told.version, row: Arc::new(told.row), told: self.told }
+    }
+}
+
+/// A whole answer of the store in the place of what is known, except for what is newer than it.
+fn renew<K: Ord, T>(known: &mut BTreeMap<K, Row<T>>, asked: AskedAt, answer: BTreeMap<K, Versioned<T>>) {
+    known.retain(|_, row| row.told > asked.0);
+    for (key, row) in answer {
+        if known.get(&key).is_none_or(|known| known.version < row.version) {
+            known.insert(key, Row { version: row.version, row: Arc::new(row.row), told: 0 });
+        }
+    }
+}
+
+/// Leases only grow longer; an answer that was long on its way shortens none.
+fn put_leases(known: &mut BTreeMap<HostId, Timestamp>, leases: BTreeMap<HostId, Timestamp>) {
+    for (host, until) in leases {
+        let known = known.entry(host).or_insert(until);
+        *known = until.max(*known);
+    }
+}
+
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PoolName;
+
+    fn row(name: &str, version: Version) -> Versioned<Runner> {
+        let runner = Runner::intended(
+            RunnerName::new(name),
+            PoolName::new("linux"),
+            Scope::Organization("acme".into()),
+            HostId::new("here"),
+            "image".into(),
+            None,
+            Timestamp::UNIX_EPOCH,
+            "a test",
+        );
+        Versioned { version, row: runner }
+    }
+
+    fn answer(rows: &[(&str, Version)]) -> Snapshot {
+        let runners = rows.iter().map(|(name, version)| (RunnerName::new(*name), row(name, *version))).collect();
+        Snapshot { runners, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn an_answer_that_was_long_on_its_way_undoes_nothing() {
+        let memory = Memory::new(HostId::new("here"));
+        let asked = memory.asking();
+        memory.put_runner(row("begun-meanwhile", 1));
+        memory.put_runner(row("changed-meanwhile", 3));
+        memory.load(asked, answer(&[("changed-meanwhile", 2), ("other", 1)]));
+        let versions =
+            ["begun-meanwhile", "changed-meanwhile", "other"].map(|name| memory.runner(&RunnerName::new(name)).0);
+        assert_eq!(versions, [1, 3, 1]);
+    }
+
+    #[test]
+    fn what_the_store_does_not_have_any_more_is_forgotten() {
+        let memory = Memory::new(HostId::new("here"));
+        memory.put_runner(row("aged-out", 7));
+        memory.put_runner(row("made-anew", 7));
+        let asked = memory.asking();
+        memory.load(asked, answer(&[("made-anew", 1)]));
+        assert_eq!(memory.runner(&RunnerName::new("aged-out")).0, 0);
+        assert_eq!(memory.runner(&RunnerName::new("made-anew")).0, 1);
+    }
 }
