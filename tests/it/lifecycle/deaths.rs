@@ -16,7 +16,8 @@ fn first_try(app: &TestApp) -> Arc<Runner> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_dies_at_once_is_followed_by_another_and_leaves_its_words() {
-    let app = TestApp::start(vec![linux()]).await;
+    // GitHub may have given the job away before the agent died; then it takes it back after a while.
+    let app = TestApp::with(vec![patient(linux())], |_, options| options.timings = gives_up_soon()).await;
     app.github.next_sessions(1, SessionFault::Die(9));
     let job = app.github.queue_job(job());
     let runner = app.served(job).await.expect("a runner had it");

@@ -40,6 +40,7 @@ fn gives_up_soon() -> Timings {
         poll: Duration::from_secs(2),
         offline_after: Duration::from_secs(2),
         lost_after: Duration::from_secs(4),
+        fetch_within: Duration::from_secs(4),
         ..Timings::default()
     }
 }

@@ -99,6 +99,18 @@ impl TestApp {
         let serve = app::start(self.config.clone()).await.expect("`serve` starts");
         self.github.set_webhook(format!("http://{}/webhook", serve.addr), Some(SecretString::from(HOOK_SECRET)));
         self.serve = Some(serve);
+        self.ready().await;
+    }
+
+    /// Until the store was read: before that the world is empty because nobody has looked.
+    async fn ready(&self) {
+        let memory = &self.serve.as_ref().expect("`serve` runs").memory;
+        let read = tokio::time::timeout(PATIENCE, async {
+            while !memory.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        read.await.expect("`serve` reads the store");
     }
 
     /// Stops `serve` as SIGTERM does.
