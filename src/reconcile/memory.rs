@@ -33,8 +33,8 @@ pub struct Memory {
 
 struct Known {
     host: HostId,
-    jobs: BTreeMap<JobKey, Row<Job>>,
-    runners: BTreeMap<RunnerName, Row<Runner>>,
+    jobs: BTreeMap<JobKey, Kept<Job>>,
+    runners: BTreeMap<RunnerName, Kept<Runner>>,
     /// Counts the rows that were told one by one.
     told: u64,
     leases: BTreeMap<HostId, Timestamp>,
@@ -50,7 +50,7 @@ struct Known {
     loaded: bool,
 }
 
-struct Row<T> {
+struct Kept<T> {
     version: Version,
     row: Arc<T>,
     /// As the how manieth it was told; 0 where it came with all others.
@@ -367,18 +367,18 @@ impl Memory {
 }
 
 impl Known {
-    fn row<T>(&mut self, told: Versioned<T>) -> Row<T> {
+    fn row<T>(&mut self, told: Versioned<T>) -> Kept<T> {
         self.told += 1;
-        Row { version: told.version, row: Arc::new(told.row), told: self.told }
+        Kept { version: told.version, row: Arc::new(told.row), told: self.told }
     }
 }
 
 /// A whole answer of the store in the place of what is known, except for what is newer than it.
-fn renew<K: Ord, T>(known: &mut BTreeMap<K, Row<T>>, asked: AskedAt, answer: BTreeMap<K, Versioned<T>>) {
+fn renew<K: Ord, T>(known: &mut BTreeMap<K, Kept<T>>, asked: AskedAt, answer: BTreeMap<K, Versioned<T>>) {
     known.retain(|_, row| row.told > asked.0);
     for (key, row) in answer {
         if known.get(&key).is_none_or(|known| known.version < row.version) {
-            known.insert(key, Row { version: row.version, row: Arc::new(row.row), told: 0 });
+            known.insert(key, Kept { version: row.version, row: Arc::new(row.row), told: 0 });
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_job_gets_one_runner_and_leaves_nothing() {
+    use StateName::{Created, Removed, Running, Started, Stopped};
     let app = TestApp::start(vec![linux()]).await;
     let job = app.github.queue_job(job());
     let runner = app.served(job).await.expect("a runner had it");
@@ -17,7 +18,6 @@ async fn one_job_gets_one_runner_and_leaves_nothing() {
     app.settled().await;
     let rows = app.runners();
     assert_eq!(rows.len(), 1);
-    use StateName::{Created, Removed, Running, Started, Stopped};
     assert_eq!(states(&rows[0]), [Created, Started, Running, Stopped, Removed]);
     app.finish().await;
 }
