@@ -45,10 +45,9 @@ impl Source {
             }
         };
         let parts = Parts::join(config, queue, store)?;
-        match parts.store.load().await {
-            Ok(snapshot) => parts.memory.load(snapshot),
+        if let Err(error) = feeds::read_store(parts.store.as_ref(), &parts.memory).await {
             // The view says so.
-            Err(error) => parts.memory.lose_store(error.to_string()),
+            parts.memory.lose_store(error.to_string());
         }
         parts.memory.apply_container(match parts.provider.list().await {
             Ok(list) => ContainerNews::All(list),

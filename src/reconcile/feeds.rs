@@ -63,7 +63,7 @@ pub async fn store(store: Arc<dyn Store>, memory: Arc<Memory>, stop: Cancellatio
 async fn follow_store(store: &dyn Store, memory: &Memory, told: &mut bool) -> Result<(), String> {
     // The feed is opened before the rows are read, so that no change falls in between.
     let mut changes = store.changes().await.map_err(|error| error.to_string())?;
-    memory.load(store.load().await.map_err(|error| error.to_string())?);
+    read_store(store, memory).await.map_err(|error| error.to_string())?;
     if std::mem::take(told) {
         info!("the store answers again");
     }
@@ -71,13 +71,23 @@ async fn follow_store(store: &dyn Store, memory: &Memory, told: &mut bool) -> Re
     loop {
         tokio::select! {
             change = changes.recv() => match change {
-                Some(StoreChange::Missed) => memory.load(store.load().await.map_err(|error| error.to_string())?),
+                Some(StoreChange::Missed) => read_store(store, memory).await.map_err(|error| error.to_string())?,
                 Some(change) => memory.apply(change),
                 None => return Ok(()),
             },
-            _ = reload.tick() => memory.load(store.load().await.map_err(|error| error.to_string())?),
+            _ = reload.tick() => read_store(store, memory).await.map_err(|error| error.to_string())?,
         }
     }
+}
+
+/// Reads the store whole.
+///
+/// # Errors
+/// It does not answer.
+pub async fn read_store(store: &dyn Store, memory: &Memory) -> Result<(), StoreError> {
+    let asked = memory.asking();
+    memory.load(asked, store.load().await?);
+    Ok(())
 }
 
 /// Says that this manager lives, and reads who else does. The lease lasts as long as an event that was handed to this manager

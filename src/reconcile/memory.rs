@@ -7,7 +7,7 @@ use super::execute::Outcome;
 use crate::clock;
 use crate::model::{
     Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, Observed, Registration, RegistrationStatus,
-    Runner, RunnerName, Scope, after, age,
+    Runner, RunnerName, Scope, after,
 };
 use crate::plan::{Action, Blocked, Listed, Listing, World};
 use crate::provider::ContainerNews;
@@ -23,9 +23,6 @@ const FIRST_HOLD: Duration = Duration::from_secs(1);
 
 /// GitHub keeps a runner that died in a job "busy" for 10 to 15 minutes; asking it each minute is enough.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
-
-/// A row that is younger than this may be missing in a snapshot that was read before it was written.
-const SNAPSHOT_LAG: Duration = Duration::from_secs(30);
 
 /// What was asked of GitHub. It counts registrations apart, and may refuse or break on them alone: that its list can be read
 /// says nothing about them.
@@ -46,8 +43,10 @@ pub struct Memory {
 
 struct Known {
     host: HostId,
-    jobs: BTreeMap<JobKey, (Version, Arc<Job>)>,
-    runners: BTreeMap<RunnerName, (Version, Arc<Runner>)>,
+    jobs: BTreeMap<JobKey, Kept<Job>>,
+    runners: BTreeMap<RunnerName, Kept<Runner>>,
+    /// Counts the rows that were told one by one.
+    told: u64,
     leases: BTreeMap<HostId, Timestamp>,
     containers: Observed<BTreeMap<ContainerId, Container>>,
     registrations: BTreeMap<Scope, Observed<Listing>>,
@@ -63,6 +62,17 @@ struct Known {
     loaded: bool,
 }
 
+struct Kept<T> {
+    version: Version,
+    row: Arc<T>,
+    /// As the how manieth it was told; 0 where it came with all others.
+    told: u64,
+}
+
+/// The moment in which the store was asked for everything.
+#[derive(Debug, Clone, Copy)]
+pub struct AskedAt(u64);
+
 impl Memory {
     /// Nothing is known yet.
     pub fn new(host: HostId) -> Self {
@@ -71,6 +81,7 @@ impl Memory {
                 host,
                 jobs: BTreeMap::new(),
                 runners: BTreeMap::new(),
+                told: 0,
                 leases: BTreeMap::new(),
                 containers: Observed::Unknown("the engine has not been looked at yet".to_owned()),
                 registrations: BTreeMap::new(),
@@ -127,8 +138,8 @@ impl Memory {
             now: clock::now(),
             host: known.host.clone(),
             store: known.store.clone(),
-            jobs: known.jobs.iter().map(|(key, (_, job))| (*key, job.clone())).collect(),
-            runners: known.runners.iter().map(|(name, (_, runner))| (name.clone(), runner.clone())).collect(),
+            jobs: known.jobs.iter().map(|(key, job)| (*key, job.row.clone())).collect(),
+            runners: known.runners.iter().map(|(name, runner)| (name.clone(), runner.row.clone())).collect(),
             leases: known.leases.clone(),
             containers: known.containers.clone(),
             registrations: known.registrations.clone(),
@@ -142,24 +153,17 @@ impl Memory {
 
     // The store.
 
-    /// Everything anew. What was written while the snapshot was on its way is newer, and stays.
-    pub fn load(&self, snapshot: Snapshot) {
-        let now = clock::now();
+    /// To be called before the store is asked for everything.
+    pub fn asking(&self) -> AskedAt {
+        AskedAt(self.known().told)
+    }
+
+    /// Everything anew. What was told after the store was asked is newer than its answer and stays.
+    pub fn load(&self, asked: AskedAt, snapshot: Snapshot) {
         let mut known = self.known();
-        let is_fresh = |since: Timestamp| age(now, since) < SNAPSHOT_LAG;
-        known.jobs.retain(|key, (_, job)| snapshot.jobs.contains_key(key) || is_fresh(job.since));
-        for (key, job) in snapshot.jobs {
-            if known.jobs.get(&key).is_none_or(|(version, _)| *version < job.version) {
-                known.jobs.insert(key, (job.version, Arc::new(job.row)));
-            }
-        }
-        known.runners.retain(|name, (_, row)| snapshot.runners.contains_key(name) || is_fresh(row.state.since));
-        for (name, runner) in snapshot.runners {
-            if known.runners.get(&name).is_none_or(|(version, _)| *version < runner.version) {
-                known.runners.insert(name, (runner.version, Arc::new(runner.row)));
-            }
-        }
-        known.leases = snapshot.leases;
+        renew(&mut known.jobs, asked, snapshot.jobs);
+        renew(&mut known.runners, asked, snapshot.runners);
+        put_leases(&mut known.leases, snapshot.leases);
         known.store = Observed::Known(());
         known.loaded = true;
         drop(known);
@@ -183,7 +187,7 @@ impl Memory {
     pub fn knows_other_managers(&self) -> bool {
         let known = self.known();
         known.leases.keys().any(|host| *host != known.host)
-            || known.runners.values().any(|(_, runner)| runner.is_live() && runner.owner != known.host)
+            || known.runners.values().any(|known_row| known_row.row.is_live() && known_row.row.owner != known.host)
     }
 
     /// This manager's lease was renewed.
@@ -197,7 +201,7 @@ impl Memory {
 
     /// The managers' leases.
     pub fn set_leases(&self, leases: BTreeMap<HostId, Timestamp>) {
-        self.known().leases = leases;
+        put_leases(&mut self.known().leases, leases);
         self.wake();
     }
 
@@ -227,8 +231,9 @@ impl Memory {
             known.held.remove(runner);
         }
         let key = job.row.key();
-        if known.jobs.get(&key).is_none_or(|(version, _)| *version < job.version) {
-            known.jobs.insert(key, (job.version, Arc::new(job.row)));
+        if known.jobs.get(&key).is_none_or(|known| known.version < job.version) {
+            let row = known.row(job);
+            known.jobs.insert(key, row);
             drop(known);
             self.wake();
         }
@@ -238,8 +243,9 @@ impl Memory {
     pub fn put_runner(&self, runner: Versioned<Runner>) {
         let mut known = self.known();
         let name = runner.row.name.clone();
-        if known.runners.get(&name).is_none_or(|(version, _)| *version < runner.version) {
-            known.runners.insert(name, (runner.version, Arc::new(runner.row)));
+        if known.runners.get(&name).is_none_or(|known| known.version < runner.version) {
+            let row = known.row(runner);
+            known.runners.insert(name, row);
             drop(known);
             self.wake();
         }
@@ -257,12 +263,12 @@ impl Memory {
 
     /// A job with its version; version 0 when there is none.
     pub fn job(&self, key: JobKey) -> (Version, Option<Arc<Job>>) {
-        self.known().jobs.get(&key).map_or((0, None), |(version, job)| (*version, Some(job.clone())))
+        self.known().jobs.get(&key).map_or((0, None), |job| (job.version, Some(job.row.clone())))
     }
 
     /// A runner with its version; version 0 when there is none.
     pub fn runner(&self, name: &RunnerName) -> (Version, Option<Arc<Runner>>) {
-        self.known().runners.get(name).map_or((0, None), |(version, runner)| (*version, Some(runner.clone())))
+        self.known().runners.get(name).map_or((0, None), |runner| (runner.version, Some(runner.row.clone())))
     }
 
     // The engine.
@@ -405,6 +411,79 @@ impl Memory {
     }
 }
 
+impl Known {
+    fn row<T>(&mut self, told: Versioned<T>) -> Kept<T> {
+        self.told += 1;
+        Kept { version: told.version, row: Arc::new(told.row), told: self.told }
+    }
+}
+
+/// A whole answer of the store in the place of what is known, except for what is newer than it.
+fn renew<K: Ord, T>(known: &mut BTreeMap<K, Kept<T>>, asked: AskedAt, answer: BTreeMap<K, Versioned<T>>) {
+    known.retain(|_, row| row.told > asked.0);
+    for (key, row) in answer {
+        if known.get(&key).is_none_or(|known| known.version < row.version) {
+            known.insert(key, Kept { version: row.version, row: Arc::new(row.row), told: 0 });
+        }
+    }
+}
+
+/// Leases only grow longer; an answer that was long on its way shortens none.
+fn put_leases(known: &mut BTreeMap<HostId, Timestamp>, leases: BTreeMap<HostId, Timestamp>) {
+    for (host, until) in leases {
+        let known = known.entry(host).or_insert(until);
+        *known = until.max(*known);
+    }
+}
+
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(LONGEST_HOLD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PoolName;
+
+    fn row(name: &str, version: Version) -> Versioned<Runner> {
+        let runner = Runner::intended(
+            RunnerName::new(name),
+            PoolName::new("linux"),
+            Scope::Organization("acme".into()),
+            HostId::new("here"),
+            "image".into(),
+            None,
+            Timestamp::UNIX_EPOCH,
+            "a test",
+        );
+        Versioned { version, row: runner }
+    }
+
+    fn answer(rows: &[(&str, Version)]) -> Snapshot {
+        let runners = rows.iter().map(|(name, version)| (RunnerName::new(*name), row(name, *version))).collect();
+        Snapshot { runners, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn an_answer_that_was_long_on_its_way_undoes_nothing() {
+        let memory = Memory::new(HostId::new("here"));
+        let asked = memory.asking();
+        memory.put_runner(row("begun-meanwhile", 1));
+        memory.put_runner(row("changed-meanwhile", 3));
+        memory.load(asked, answer(&[("changed-meanwhile", 2), ("other", 1)]));
+        let versions =
+            ["begun-meanwhile", "changed-meanwhile", "other"].map(|name| memory.runner(&RunnerName::new(name)).0);
+        assert_eq!(versions, [1, 3, 1]);
+    }
+
+    #[test]
+    fn what_the_store_does_not_have_any_more_is_forgotten() {
+        let memory = Memory::new(HostId::new("here"));
+        memory.put_runner(row("aged-out", 7));
+        memory.put_runner(row("made-anew", 7));
+        let asked = memory.asking();
+        memory.load(asked, answer(&[("made-anew", 1)]));
+        assert_eq!(memory.runner(&RunnerName::new("aged-out")).0, 0);
+        assert_eq!(memory.runner(&RunnerName::new("made-anew")).0, 1);
+    }
 }

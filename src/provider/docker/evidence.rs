@@ -28,6 +28,8 @@ impl Docker {
         let output = match self.last_output(id).await {
             Ok(output) => output,
             Err(failure) if failure.is(404) => return Ok(None),
+            // Somebody removes it at this moment ("dead or marked for removal"): its words are gone, its end is known.
+            Err(failure) if failure.is(409) => Vec::new(),
             Err(failure) => return Err(failure.into()),
         };
         Ok(Some(Evidence {

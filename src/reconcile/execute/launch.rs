@@ -1,6 +1,6 @@
 //! Makes a runner: intent in the store, credential from GitHub, container from the engine, start.
 
-use super::{Asked, ExecuteError, Executor, Outcome};
+use super::{Asked, ExecuteError, Executor, Outcome, read_store};
 use crate::clock;
 use crate::config::{Pool, RegistrationKind};
 use crate::github::{Error as GitHubError, JitRequest};
@@ -47,7 +47,7 @@ impl Executor {
             refused => {
                 debug!(runner.name = %name, "the store did not grant runner {name}: {refused:?}");
                 // What this decision was made on is not what stands: read it again before the next one.
-                self.memory.load(self.store.load().await?);
+                read_store(self.store.as_ref(), &self.memory).await?;
                 return Ok(Outcome::NotGranted);
             }
         }

@@ -4,7 +4,7 @@
 mod launch;
 mod take_down;
 
-use super::feeds::note_outage;
+use super::feeds::{note_outage, read_store};
 use super::memory::{Asked, Memory};
 use crate::clock;
 use crate::config::Config;

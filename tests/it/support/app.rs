@@ -3,11 +3,11 @@
 //! A story queues jobs at the simulated GitHub, waits for a state, and ends with [`TestApp::finish`], which holds that
 //! nothing is left: no container, no network, no registration. Dropped without it (the test failed), it still clears away.
 
-use super::docker::TestFleet;
-use super::fleet;
+use super::docker::{TestFleet, docker};
+use super::{fleet, process};
 use runnerfleet::app::{self, Running};
 use runnerfleet::config::{Backend, Config, GitHubAuth, Network, Pool};
-use runnerfleet::model::{JobKey, Runner, RunnerName, Scope, StateName};
+use runnerfleet::model::{Container, JobKey, Runner, RunnerName, Scope, StateName};
 use runnerfleet::provider::Provider;
 use runnerfleet::simulation::github::{App, Handle, Options, SimulatedGitHub, Timings};
 use runnerfleet::simulation::{agent, image, keys};
@@ -55,6 +55,13 @@ impl TestApp {
 
     /// Everything but `serve`.
     pub async fn set_up(pools: Vec<Pool>, change: impl FnOnce(&mut Config, &mut Options)) -> Self {
+        // Shown where the test fails.
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter.unwrap_or_else(|_| "runnerfleet=info".into()))
+            .with_ansi(false)
+            .with_test_writer()
+            .try_init();
         let fleet = TestFleet::start("app").await;
         let program = Path::new(env!("CARGO_BIN_EXE_runnerfleet"));
         let image = image::ensure(&fleet.docker, program, "runnerfleet/stand-in", agent::RUN_SH, agent::CONFIG_SH)
@@ -92,6 +99,18 @@ impl TestApp {
         let serve = app::start(self.config.clone()).await.expect("`serve` starts");
         self.github.set_webhook(format!("http://{}/webhook", serve.addr), Some(SecretString::from(HOOK_SECRET)));
         self.serve = Some(serve);
+        self.ready().await;
+    }
+
+    /// Until the store was read: before that the world is empty because nobody has looked.
+    async fn ready(&self) {
+        let memory = &self.serve.as_ref().expect("`serve` runs").memory;
+        let read = tokio::time::timeout(PATIENCE, async {
+            while !memory.is_ready() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        read.await.expect("`serve` reads the store");
     }
 
     /// Stops `serve` as SIGTERM does.
@@ -121,11 +140,15 @@ impl TestApp {
             }
         });
         if looked.await.is_err() {
+            let world = serve.memory.world();
             let rows: Vec<_> =
-                self.runners().iter().map(|runner| format!("{}: {:?}", runner.name, runner.history)).collect();
+                world.runners.values().map(|runner| format!("{}: {:?}", runner.name, runner.history)).collect();
+            let jobs: Vec<_> =
+                world.jobs.values().map(|job| format!("{} of {:?}: {:?}", job.key(), job.pool, job.state)).collect();
             panic!(
-                "not seen within {PATIENCE:?}: {what}\nrunners:\n{}\nGitHub:\n{}",
+                "not seen within {PATIENCE:?}: {what}\nrunners:\n{}\njobs:\n{}\nGitHub:\n{}",
                 rows.join("\n"),
+                jobs.join("\n"),
                 self.github.state()
             );
         }
@@ -141,17 +164,27 @@ impl TestApp {
 
     /// Until a job is over; the name of the runner that had it.
     pub async fn served(&self, job: JobKey) -> Option<String> {
-        let job = self.github.wait_for_job(job, PATIENCE).await.unwrap_or_else(|error| panic!("{error}"));
+        let over = self.github.wait_for_job(job, PATIENCE).await;
+        let job = over.unwrap_or_else(|error| panic!("{error}\n{}", process::logs(self.folder.path())));
         job.runner.map(|runner| runner.name)
+    }
+
+    /// The fleet's containers, as the engine lists them.
+    pub async fn containers(&self) -> Vec<Container> {
+        self.fleet.docker.list().await.expect("the engine answers")
     }
 
     /// Ends the story: nothing may be left.
     pub async fn finish(mut self) {
         self.settled().await;
-        assert_eq!(self.github.runners(&Scope::Organization("acme".to_owned())).len(), 0, "{}", self.github.state());
-        let left = self.fleet.docker.list().await.expect("the engine answers");
+        let acme = self.github.runners(&Scope::Organization("acme".to_owned()));
+        assert!(acme.is_empty(), "registrations are left:\n{}", self.github.state());
+        let left = self.containers().await;
         assert!(left.is_empty(), "containers are left: {left:?}");
         self.stop_serve().await;
+        let ours = format!("label=runnerfleet.instance={}", self.fleet.instance);
+        let networks = docker(&["network", "ls", "--format", "{{.Name}}", "--filter", &ours]);
+        assert_eq!(networks.trim(), self.fleet.network(), "the fleet's own network, and no other");
     }
 }
 

@@ -9,4 +9,6 @@ pub mod engine_gate;
 pub mod fleet;
 pub mod openapi;
 pub mod payload;
+/// `serve` as a process of its own.
+pub mod process;
 pub mod redis;
