@@ -220,7 +220,8 @@ fn registrations_alone(world: &World, config: &Config) -> Vec<RunnerRow> {
                 name: name.to_string(),
                 pool: pool.name.to_string(),
                 state: StateName::Error,
-                cause: "GitHub has its registration; there is no container here, and the store does not know it".to_owned(),
+                cause: "GitHub has its registration; there is no container here, and the store does not know it"
+                    .to_owned(),
                 since,
                 created_at: since,
                 github: Some(in_list(listing, &registration.name).to_owned()),

@@ -111,7 +111,8 @@ impl Executor {
     ) -> Result<(SecretString, Option<RegistrationId>), ExecuteError> {
         match pool.registration {
             RegistrationKind::Token => {
-                let token = self.noted(&pool.scope, Asked::Credential, self.client.registration_token(&pool.scope).await)?;
+                let token =
+                    self.noted(&pool.scope, Asked::Credential, self.client.registration_token(&pool.scope).await)?;
                 Ok((token, None))
             }
             RegistrationKind::Jit => {

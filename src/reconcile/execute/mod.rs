@@ -265,12 +265,7 @@ impl Executor {
     }
 
     /// Notes an outage of GitHub, so that the plan leaves it alone for a while.
-    fn noted<T>(
-        &self,
-        scope: &Scope,
-        asked: Asked,
-        result: Result<T, github::Error>,
-    ) -> Result<T, github::Error> {
+    fn noted<T>(&self, scope: &Scope, asked: Asked, result: Result<T, github::Error>) -> Result<T, github::Error> {
         match &result {
             Ok(_) => self.memory.unblock_github(scope, asked),
             Err(error) => note_outage(&self.memory, scope, asked, error),

@@ -74,10 +74,7 @@ async fn the_hourly_limit_is_waited_for() {
     app.github.set_limits(Limits { registration: 2, window, ..Limits::default() });
     let jobs: Vec<_> = (0..5).map(|_| app.github.queue_job(linux_job())).collect();
     waits_because(&app, jobs[4], &["GitHub is left alone until", "rate limit"]).await;
-    until(&app, "two are served", || {
-        app.github.jobs().iter().filter(|job| job.runner.is_some()).count() == 2
-    })
-    .await;
+    until(&app, "two are served", || app.github.jobs().iter().filter(|job| job.runner.is_some()).count() == 2).await;
     for job in jobs {
         app.served(job).await;
     }

@@ -9,4 +9,6 @@ pub mod engine_gate;
 pub mod fleet;
 pub mod openapi;
 pub mod payload;
+/// The real program as a process.
+pub mod program;
 pub mod redis;
