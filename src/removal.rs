@@ -19,6 +19,11 @@ const LOOK: Duration = Duration::from_millis(50);
 pub enum RemoveOutcome {
     /// Container and registration are gone.
     Removed,
+    /// Its container is gone; GitHub does not give its registration up yet.
+    Ended {
+        /// Why not.
+        why: String,
+    },
     /// There is no such runner.
     NotThere,
     /// It stays.
@@ -94,8 +99,8 @@ async fn take_down(memory: &Memory, executor: &Executor, name: &RunnerName, forc
         (Ok(_), Some(row)) if row.state.name == StateName::Running => {
             RemoveOutcome::Kept { why: format!("it runs a job ({}); --force ends the job as well", row.state.cause) }
         }
-        (Ok(_), _) => RemoveOutcome::Kept {
-            why: "its container is gone; GitHub keeps its registration for now, and it is deleted as soon as GitHub lets us"
+        (Ok(_), _) => RemoveOutcome::Ended {
+            why: "its container is gone; GitHub keeps the registration of a runner that had a job for some minutes, then `serve` deletes it"
                 .to_owned(),
         },
     }

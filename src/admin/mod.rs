@@ -74,7 +74,7 @@ pub async fn listen(path: &Path) -> std::io::Result<(UnixListener, SocketFile)> 
         if tokio::net::UnixStream::connect(path).await.is_ok() {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::AddrInUse,
-                format!("another `runnerfleet serve` listens on {}", path.display()),
+                "another `runnerfleet serve` listens there",
             ));
         }
         std::fs::remove_file(path)?;

@@ -12,7 +12,7 @@ pub(super) enum ConfigVerb {
     #[command(after_help = "Example:\n  runnerfleet config check --config /etc/runnerfleet/runners_config.yaml")]
     Check {
         /// How to print the answer.
-        #[arg(short, long, value_enum, default_value = "text")]
+        #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
         output: CheckOutput,
     },
     /// Print the JSON Schema of the file, for editors.
@@ -22,9 +22,7 @@ pub(super) enum ConfigVerb {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum CheckOutput {
-    /// Lines for a person.
     Text,
-    /// A JSON document.
     Json,
 }
 

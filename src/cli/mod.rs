@@ -26,10 +26,10 @@ use std::process::ExitCode;
     max_term_width = 110,
     after_help = "\
 Examples:
-  runnerfleet demo                                  see it work: simulated GitHub, real containers, nothing to set up
-  runnerfleet config check                          is runners_config.yaml right?
-  runnerfleet serve                                 receive jobs and run them
-  runnerfleet jobs --state queued                   what waits, and why"
+  runnerfleet demo                   see it work; nothing to set up
+  runnerfleet config check           is runners_config.yaml right?
+  runnerfleet serve                  receive jobs and run them
+  runnerfleet jobs --state queued    what waits, and why"
 )]
 pub struct Cli {
     /// The configuration.
@@ -67,7 +67,7 @@ enum Verb {
     )]
     Remove(remove::RemoveArgs),
     /// Check or describe the configuration.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
     /// Show the whole thing at work on this machine: a simulated GitHub, real containers, nothing to set up.
     #[command(after_help = "Example:\n  runnerfleet demo --jobs 50 --pools 3")]
@@ -127,8 +127,9 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "runnerfleet", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "runnerfleet", &mut script);
+            say(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
         }
         Verb::StandInAgent(_) => Ok(ExitCode::SUCCESS),
     };

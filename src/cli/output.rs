@@ -1,5 +1,6 @@
 //! Tables for people, JSON and YAML for programs.
 
+use crate::config::Config;
 use anyhow::Context;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -10,13 +11,10 @@ use std::time::Duration;
 /// `--output`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
-    /// A table that fits the terminal.
+    // What each means stands with the option: told here as well, it would make every help text twice as long.
     Table,
-    /// A table with all columns.
     Wide,
-    /// JSON.
     Json,
-    /// YAML.
     Yaml,
 }
 
@@ -43,14 +41,46 @@ pub(super) fn render<T: Serialize>(
         Output::Table | Output::Wide => {
             let shown: Vec<_> = columns.iter().filter(|column| column.narrow || output == Output::Wide).collect();
             let mut table = Table::new();
-            table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
             table.set_header(shown.iter().map(|column| column.heading));
             for row in rows {
                 table.add_row(shown.iter().map(|column| (column.text)(row, now)));
             }
-            Ok(table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+            Ok(plain(table))
         }
     }
+}
+
+/// A table without lines, at the left margin, without blanks at its right.
+pub(super) fn plain(mut table: Table) -> String {
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// `--pool` with a name that is in no row and not in the configuration is a slip of the pen.
+///
+/// # Errors
+/// There is no such pool.
+pub(super) fn known_pool<'a>(
+    wanted: Option<&str>,
+    configured: &[String],
+    rows: impl IntoIterator<Item = Option<&'a str>>,
+) -> anyhow::Result<()> {
+    match wanted {
+        Some(pool)
+            if !configured.iter().any(|known| known == pool) && !rows.into_iter().any(|row| row == Some(pool)) =>
+        {
+            anyhow::bail!("there is no pool `{pool}`; the configuration has {}", configured.join(", "))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The names of the configuration's pools.
+pub(super) fn pool_names(config: &Config) -> Vec<String> {
+    config.pools.iter().map(|pool| pool.name.to_string()).collect()
 }
 
 /// YAML of anything.

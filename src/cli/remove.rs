@@ -1,12 +1,12 @@
 //! `runnerfleet remove`.
 
-use super::output::{Column, Output, render};
+use super::output::{Column, Output, known_pool, pool_names, render};
 use super::say;
 use super::source::Source;
+use super::view::tell_unknown;
 use crate::config::Config;
 use crate::model::{RunnerName, StateName};
 use crate::removal::RemoveOutcome;
-use anyhow::bail;
 use clap::Args;
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -14,6 +14,9 @@ use std::process::ExitCode;
 
 /// Runners that are removed at the same time.
 const AT_ONCE: usize = 8;
+
+/// An outcome.
+const NOT_THERE: &str = "not there";
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
@@ -39,8 +42,8 @@ pub(super) struct RemoveArgs {
     /// Only say what would be removed.
     #[arg(long)]
     dry_run: bool,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// How to print; `wide` is a table with all columns.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Output,
 }
 
@@ -55,14 +58,11 @@ struct Line {
 }
 
 pub(super) async fn remove(config: Config, args: RemoveArgs) -> anyhow::Result<ExitCode> {
-    let pools: Vec<_> = config.pools.iter().map(|pool| pool.name.to_string()).collect();
-    if let Some(pool) = &args.which.pool
-        && !pools.contains(pool)
-    {
-        bail!("there is no pool `{pool}`; the configuration has {}", pools.join(", "));
-    }
+    let pools = pool_names(&config);
     let source = Source::find(config).await?;
     let overview = source.overview().await?;
+    tell_unknown(&overview);
+    known_pool(args.which.pool.as_deref(), &pools, overview.runners.iter().map(|row| Some(row.pool.as_str())))?;
     let live: Vec<_> = overview.runners.iter().filter(|row| row.state != StateName::Removed).collect();
     let names: Vec<String> = if args.which.names.is_empty() {
         let wanted = |pool: &String| args.which.pool.as_ref().is_none_or(|wanted| wanted == pool);
@@ -83,6 +83,11 @@ pub(super) async fn remove(config: Config, args: RemoveArgs) -> anyhow::Result<E
             .await
     };
     lines.sort_by(|a, b| a.name.cmp(&b.name));
+    // "I could not look" is not "there is none".
+    let unseen: Vec<_> = overview.unknown.keys().map(String::as_str).collect();
+    for line in lines.iter_mut().filter(|line| line.outcome == NOT_THERE && !unseen.is_empty()) {
+        line.why = Some(format!("nothing is known of it, but {} could not be looked at", unseen.join(", ")));
+    }
     let columns = [
         Column { heading: "NAME", narrow: true, text: |line: &Line, _| line.name.clone() },
         Column { heading: "OUTCOME", narrow: true, text: |line, _| line.outcome.clone() },
@@ -93,14 +98,16 @@ pub(super) async fn remove(config: Config, args: RemoveArgs) -> anyhow::Result<E
     } else {
         say(&render(args.output, overview.at, &lines, &columns)?)?;
     }
-    Ok(ExitCode::from(u8::from(lines.iter().any(|line| line.failed))))
+    let may_be_more = args.which.names.is_empty() && !unseen.is_empty();
+    Ok(ExitCode::from(u8::from(may_be_more || lines.iter().any(|line| line.failed))))
 }
 
 async fn one(source: &Source, name: String, force: bool) -> Line {
     let (outcome, why, failed) = match source.remove(&RunnerName::new(name.as_str()), force).await {
         Ok(RemoveOutcome::Removed) => ("removed", None, false),
+        Ok(RemoveOutcome::Ended { why }) => ("ended", Some(why), false),
         Ok(RemoveOutcome::NotThere) => {
-            ("not there", Some("no runner of that name; `runnerfleet list` shows them".to_owned()), true)
+            (NOT_THERE, Some("no runner of that name; `runnerfleet list` shows them".to_owned()), true)
         }
         Ok(RemoveOutcome::Kept { why }) => ("kept", Some(why), true),
         Err(error) => ("failed", Some(format!("{error:#}")), true),
@@ -110,7 +117,7 @@ async fn one(source: &Source, name: String, force: bool) -> Line {
 
 fn dry(name: &str, row: Option<&crate::overview::RunnerRow>, force: bool) -> Line {
     let (outcome, why) = match row {
-        None => ("not there", Some("no runner of that name".to_owned())),
+        None => (NOT_THERE, Some("no runner of that name; `runnerfleet list` shows them".to_owned())),
         Some(row) if row.state == StateName::Running && !force => {
             ("would be kept", Some("it runs a job; --force ends the job as well".to_owned()))
         }

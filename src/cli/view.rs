@@ -1,6 +1,6 @@
 //! `runnerfleet list`, `jobs`, `plan`.
 
-use super::output::{Column, Output, or_dash, render, span, yaml};
+use super::output::{Column, Output, known_pool, or_dash, pool_names, render, span, yaml};
 use super::source::Source;
 use super::{complain, say};
 use crate::config::Config;
@@ -15,8 +15,8 @@ const RECENT: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// How to print.
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// How to print; `wide` is a table with all columns.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Output,
     /// Only runners of this pool.
     #[arg(long, value_name = "POOL")]
@@ -34,8 +34,8 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct JobsArgs {
-    /// How to print.
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// How to print; `wide` is a table with all columns.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Output,
     /// Only jobs in this state: waiting, queued, in_progress, completed, or unmatched (queued, and no pool fits).
     #[arg(long, value_name = "STATE", value_parser = ["waiting", "queued", "in_progress", "completed", "unmatched"])]
@@ -53,8 +53,8 @@ pub(super) struct JobsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// How to print.
-    #[arg(short, long, value_enum, default_value = "table")]
+    /// How to print; `wide` is a table with all columns.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Output,
 }
 
@@ -64,8 +64,10 @@ fn state(text: &str) -> Result<StateName, String> {
 }
 
 pub(super) async fn list(config: Config, args: ListArgs) -> anyhow::Result<ExitCode> {
+    let pools = pool_names(&config);
     let overview = Source::find(config).await?.overview().await?;
     tell_unknown(&overview);
+    known_pool(args.pool.as_deref(), &pools, overview.runners.iter().map(|row| Some(row.pool.as_str())))?;
     let columns = [
         Column { heading: "NAME", narrow: true, text: |row: &RunnerRow, _| row.name.clone() },
         Column { heading: "POOL", narrow: true, text: |row, _| row.pool.clone() },
@@ -107,8 +109,10 @@ fn is_wanted(wanted: Option<&String>, has: Option<&String>) -> bool {
 }
 
 pub(super) async fn jobs(config: Config, args: JobsArgs) -> anyhow::Result<ExitCode> {
+    let pools = pool_names(&config);
     let overview = Source::find(config).await?.overview().await?;
     tell_unknown(&overview);
+    known_pool(args.pool.as_deref(), &pools, overview.jobs.iter().map(|row| row.pool.as_deref()))?;
     let columns = [
         Column { heading: "JOB", narrow: true, text: |row: &JobRow, _| row.job.clone() },
         Column { heading: "STATE", narrow: true, text: |row, _| state_text(row) },
@@ -192,7 +196,8 @@ fn action_cause(row: &ActionRow) -> String {
     row.detail.get("cause").and_then(|cause| cause.as_str()).unwrap_or_default().to_owned()
 }
 
-fn tell_unknown(overview: &Overview) {
+/// Parts that could not be looked at: what is printed may lack what they know.
+pub(super) fn tell_unknown(overview: &Overview) {
     for (part, why) in &overview.unknown {
         complain(&format!("note: {part} cannot be looked at: {why}"));
     }

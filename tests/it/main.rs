@@ -2,11 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs, unreachable_pub)]
 // Tests are where clocks and environments come from.
 #![allow(clippy::disallowed_methods)]
+// A story compares lists; how the expected one is made does not matter.
+#![allow(clippy::cloned_ref_to_slice_refs)]
 
+/// What a person types, through the real program.
+mod cli;
 /// The configuration file: every problem told at once, with its place.
 mod config;
 /// The contract of queue and store, held against each implementation.
 mod contract;
+/// `runnerfleet demo`: it ends well, and leaves nothing however it ends.
+mod demo;
 /// The GitHub client against the simulated GitHub and GitHub's OpenAPI description.
 mod github;
 /// Who may import whom.

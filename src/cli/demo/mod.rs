@@ -18,16 +18,16 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// How many jobs are queued at once.
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=1000))]
     jobs: u32,
     /// For how many pools.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20))]
     pools: u32,
     /// How many runners may be there at once.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=200))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=200))]
     concurrency: u32,
-    /// How long each job takes, in seconds.
-    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    /// How long each job takes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
     job_seconds: f64,
     /// Print the log of `serve` as well.
     #[arg(short, long)]
@@ -55,13 +55,20 @@ pub(super) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
         args.jobs, args.pools, args.concurrency
     ));
     let played = tokio::select! {
-        played = play(&stage, &args) => played,
-        _ = interrupted.recv() => Err(anyhow::anyhow!("interrupted")),
-        _ = terminated.recv() => Err(anyhow::anyhow!("terminated")),
+        played = play(&stage, &args) => Some(played),
+        _ = interrupted.recv() => None,
+        _ = terminated.recv() => None,
     };
     // Whatever happened, nothing stays.
     let report = Report::of(&stage);
-    let left = stage.clear_away().await?;
+    let Some(played) = played else {
+        complain("interrupted: clearing away");
+        stage.clear_away(false).await?;
+        let served = report.jobs() - report.not_served();
+        complain(&format!("error: interrupted after {served} of {} jobs; nothing is left behind", report.jobs()));
+        return Ok(ExitCode::from(1));
+    };
+    let left = stage.clear_away(true).await?;
     say(&report.to_string())?;
     for line in &left {
         complain(&format!("left behind (removed now): {line}"));

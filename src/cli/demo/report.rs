@@ -1,9 +1,10 @@
 //! What the demo shows at its end: a line for each job, and percentiles.
 
+use super::super::output::plain;
 use super::stage::Stage;
 use crate::model::StateName;
 use crate::simulation::github::Conclusion;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use jiff::Timestamp;
 use std::fmt;
 
@@ -55,6 +56,11 @@ impl Report {
         Self { lines: lines.collect() }
     }
 
+    /// How many jobs there were.
+    pub(super) fn jobs(&self) -> usize {
+        self.lines.len()
+    }
+
     /// How many jobs did not end well.
     pub(super) fn not_served(&self) -> usize {
         self.lines.iter().filter(|line| !line.served).count()
@@ -68,7 +74,6 @@ fn millis(from: Timestamp, to: Timestamp) -> i64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["JOB", "POOL", "QUEUED→STARTED", "QUEUED→RUNNING", "RUN TIME", "RUNNER"]);
         for line in &self.lines {
             let job = if line.served { line.job.clone() } else { format!("{} (not served)", line.job) };
@@ -81,9 +86,8 @@ impl fmt::Display for Report {
                 line.runner.clone(),
             ]);
         }
-        writeln!(f, "{table}\n")?;
+        writeln!(f, "{}\n", plain(table))?;
         let mut figures = Table::new();
-        figures.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         figures.set_header(["", "P50", "P90", "P99", "MAX"]);
         let columns: [(&str, Pick); 3] = [
             ("queued→started", |line| line.started),
@@ -96,7 +100,7 @@ impl fmt::Display for Report {
             let at = |percent| seconds(percentile(&values, percent));
             figures.add_row([name.to_owned(), at(50), at(90), at(99), at(100)]);
         }
-        write!(f, "{figures}")
+        f.write_str(&plain(figures))
     }
 }
 

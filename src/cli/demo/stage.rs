@@ -9,6 +9,7 @@ use crate::provider::docker::Docker;
 use crate::simulation::github::{App, Handle, JobSpec, Options, SimulatedGitHub, Stage as JobStage};
 use crate::simulation::{agent, image, keys};
 use anyhow::{Context, bail};
+use futures_util::StreamExt;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Containers that are removed at the same time.
+const AT_ONCE: usize = 8;
 
 /// The secret of the demo's hook. It never leaves this machine's loopback.
 const HOOK_SECRET: &str = "the demo's own secret";
@@ -140,25 +144,29 @@ impl Stage {
         world.runners.values().filter(|runner| runner.state.name != StateName::Removed).count()
     }
 
-    /// Ends everything. Returns what was still there and should not have been.
-    pub(super) async fn clear_away(self) -> anyhow::Result<Vec<String>> {
+    /// Ends everything. Returns what was still there: after a whole play, nothing should be.
+    pub(super) async fn clear_away(self, patient: bool) -> anyhow::Result<Vec<String>> {
         let cleared = async {
-            while self.live_runners() > 0 {
+            while patient && self.live_runners() > 0 {
                 tokio::time::sleep(LOOK).await;
             }
         };
         let _ = tokio::time::timeout(CLEARED_WITHIN, cleared).await;
         self.serve.stop().await;
-        let mut left = Vec::new();
-        for container in self.docker.list().await.context("looking for containers that are left")? {
-            left.push(format!("container {} of instance {}", container.runner, self.instance));
-            self.docker.remove(&container.id).await?;
+        std::fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))?;
+        let found = self.docker.list().await.context("looking for containers that are left")?;
+        let mut left: Vec<_> = found
+            .iter()
+            .map(|container| format!("container {} of instance {}", container.runner, self.instance))
+            .collect();
+        let removals = found.iter().map(|container| self.docker.remove(&container.id));
+        for removed in futures_util::stream::iter(removals).buffered(AT_ONCE).collect::<Vec<_>>().await {
+            removed.context("removing a container")?;
         }
         for runner in self.github.runners(&Scope::Organization("acme".to_owned())) {
             left.push(format!("registration {}", runner.name));
         }
         self.docker.remove_network().await.context("removing the runners' network")?;
-        std::fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))?;
         self.github.stop().await;
         Ok(left)
     }

@@ -32,6 +32,8 @@ pub(super) async fn subscribe(shared: Arc<Shared>) -> Result<mpsc::Receiver<Stor
                 Some(standing) => {
                     pass_on(standing, &mut reader).await;
                     tracing::debug!("the feed of changes broke");
+                    // Whoever reads everything again now finds out at once that the store is away.
+                    reader.tell(StoreChange::Missed);
                 }
                 None => tokio::time::sleep(RETRY_EVERY).await,
             }

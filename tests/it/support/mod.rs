@@ -11,4 +11,6 @@ pub mod openapi;
 pub mod payload;
 /// `serve` as a process of its own.
 pub mod process;
+/// The real program as a process.
+pub mod program;
 pub mod redis;

@@ -91,10 +91,8 @@ pub fn logs(folder: &Path) -> String {
         .unwrap_or_default();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
     files.sort();
-    files
-        .iter()
-        .map(|file| format!("{}:\n{}", file.display(), std::fs::read_to_string(file).unwrap_or_default()))
-        .collect()
+    let read = |file: &PathBuf| std::fs::read_to_string(file).unwrap_or_default();
+    files.iter().map(|file| format!("{}:\n{}", file.display(), read(file))).collect::<Vec<_>>().join("\n")
 }
 
 fn logs_so_far(folder: &Path) -> usize {

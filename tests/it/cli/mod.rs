@@ -1,0 +1,7 @@
+//! What a person types, through the real program.
+
+mod alone;
+mod beside;
+mod config;
+mod serving;
+mod usage;
