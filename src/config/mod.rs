@@ -215,7 +215,7 @@ pub struct Intake {
 pub struct StoreConfig {
     /// Which one.
     pub backend: Backend,
-    /// An event handed to a manager that died is handed to another after this time.
+    /// A manager that is silent for so long is dead: its events are handed to another, and its runners are taken over.
     pub visibility_timeout: Duration,
     /// How long finished jobs and removed runners are kept.
     pub retention: Duration,

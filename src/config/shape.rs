@@ -329,7 +329,7 @@ section! {
         embedded: Embedded,
         /// Redis.
         redis: Redis,
-        /// An event handed to a manager that died is handed to another after this time.
+        /// A manager that is silent for so long is dead: its events are handed to another, and its runners are taken over.
         visibility_timeout: Field<Duration> = "60s",
         /// How long things are kept.
         retention: Retention,
