@@ -9,6 +9,7 @@ pub mod engine_gate;
 pub mod fleet;
 pub mod openapi;
 pub mod payload;
-/// The real program as a process.
-pub mod program;
 pub mod redis;
+
+/// The real program, as a person runs it.
+pub mod program;
