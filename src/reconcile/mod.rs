@@ -52,7 +52,12 @@ fn plan_once(config: &Config, memory: &Arc<Memory>, executor: &Arc<Executor>, ac
             continue;
         }
         match &action {
-            Action::Launch { .. } | Action::TakeDown { .. } => info!(?action, "begun"),
+            Action::Launch { runner, pool, cause, .. } => {
+                info!(runner.name = %runner, pool = %pool, "making runner {runner}: {cause}");
+            }
+            Action::TakeDown { runner, cause, .. } => {
+                info!(runner.name = %runner, "taking runner {runner} down: {cause}");
+            }
             other => debug!(action = ?other, "begun"),
         }
         let (memory, executor) = (memory.clone(), executor.clone());

@@ -22,8 +22,8 @@ async fn with_the_store_that_it_left() {
     assert!(program.containers().await.contains(&busy));
     let removed = program.run(&["remove", "--pool", "arm"]).await;
     assert_eq!(removed.code, Some(0), "{removed:?}");
-    assert_eq!(program.containers().await, [busy.clone()]);
-    assert_eq!(program.registered(), [busy.clone()]);
+    assert_eq!(program.containers().await, [busy.as_str()]);
+    assert_eq!(program.registered(), [busy.as_str()]);
     let nothing = program.run(&["remove", "--pool", "arm"]).await;
     assert_eq!((nothing.code, nothing.out.trim()), (Some(0), "no runners to remove"));
     let forced = program.run(&["remove", "--all", "--force"]).await;

@@ -8,6 +8,7 @@ use tokio::process::Command;
 async fn what_is_there_is_shown() {
     let mut program = Program::set_up().await;
     program.serve().await;
+    program.looked().await;
     let empty = program.run(&["list"]).await;
     assert_eq!((empty.code, empty.out.as_str(), empty.err.trim()), (Some(0), "", "no runners"));
     assert_eq!(program.json(&["list"]).await, serde_json::json!([]));
@@ -36,9 +37,9 @@ async fn what_is_there_is_shown() {
     let names = |rows: serde_json::Value| -> Vec<String> {
         rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(program.json(&["list", "--pool", "arm"]).await), [idle.clone()]);
-    assert_eq!(names(program.json(&["list", "--state", "running"]).await), [busy.clone()]);
-    assert_eq!(names(program.json(&["list", "--repository", "ACME/web"]).await), [busy.clone()]);
+    assert_eq!(names(program.json(&["list", "--pool", "arm"]).await), [idle.as_str()]);
+    assert_eq!(names(program.json(&["list", "--state", "running"]).await), [busy.as_str()]);
+    assert_eq!(names(program.json(&["list", "--repository", "ACME/web"]).await), [busy.as_str()]);
     assert!(names(program.json(&["list", "--repository", "acme/none"]).await).is_empty());
     let unknown = program.run(&["list", "--pool", "amiga"]).await;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
@@ -102,8 +103,8 @@ async fn runners_are_removed() {
     println!("{}", removed.out);
     assert_eq!(removed.code, Some(0), "{removed:?}");
     assert!(removed.out.contains("removed"), "{removed:?}");
-    assert_eq!(program.registered(), [busy.clone()]);
-    assert_eq!(program.containers().await, [busy.clone()]);
+    assert_eq!(program.registered(), [busy.as_str()]);
+    assert_eq!(program.containers().await, [busy.as_str()]);
     let again = program.run(&["remove", &idle]).await;
     assert_eq!(again.code, Some(1), "{again:?}");
 

@@ -3,6 +3,7 @@
 use super::{JIT, linux_job, not_ready, ready, seen, until, waits_because};
 use crate::support::app::{TestApp, pool};
 use jiff::{SignedDuration, Timestamp};
+use runnerfleet::clock;
 use runnerfleet::model::{Scope, StateName};
 use runnerfleet::simulation::github::{Fault, Limits};
 use std::time::Duration;
@@ -20,7 +21,7 @@ fn blocked_until(app: &TestApp) -> Option<Timestamp> {
 /// Until the pause has grown to this.
 async fn paused_for(app: &TestApp, at_least: SignedDuration) {
     until(app, "a longer pause", || {
-        blocked_until(app).is_some_and(|until| until.duration_since(Timestamp::now()) >= at_least)
+        blocked_until(app).is_some_and(|until| until.duration_since(clock::now()) >= at_least)
     })
     .await;
 }

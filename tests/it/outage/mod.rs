@@ -58,7 +58,8 @@ async fn until(app: &TestApp, what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
-    assert!(looked.await.is_ok(), "not seen within {PATIENCE:?}: {what}\n{:#?}\n{}", seen(app), app.github.state());
+    let seen_in_time = looked.await.is_ok();
+    assert!(seen_in_time, "not seen within {PATIENCE:?}: {what}\n{:#?}\n{}", seen(app), app.github.state());
 }
 
 /// What `/readyz` or `/healthz` answers.

@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod payload;
 /// `serve` as a process of its own.
 pub mod process;
-/// The real program as a process.
-pub mod program;
 pub mod redis;
+
+/// The real program, as a person runs it.
+pub mod program;

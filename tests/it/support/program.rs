@@ -242,6 +242,16 @@ impl Program {
             .unwrap_or_else(|_| panic!("not seen in {arguments:?}\n{}\n{}", self.log(), self.github.state()))
     }
 
+    /// Until `serve` has looked at all of its parts.
+    pub async fn looked(&self) {
+        let wait = async {
+            while !self.json(&["plan"]).await["unknown"].as_object().expect("a map").is_empty() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("something is away:\n{}", self.log()));
+    }
+
     /// A job that runs until somebody ends it; its runner's name.
     pub async fn busy(&self, pool: &str) -> (JobKey, String) {
         let spec = JobSpec::new("acme/web", ["self-hosted", pool]).named("endless").lasting(Duration::from_secs(3600));
