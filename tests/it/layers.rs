@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("queue", "durable model"),
     ("store", "durable model"),
     ("provider", "config model"),
-    ("github", "config model"),
+    ("github", "clock config model"),
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
@@ -35,7 +35,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("admin", "config model overview reconcile reconcile::memory removal"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
-    ("simulation", "model provider"),
+    ("simulation", "clock model provider"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
     ("cli", "admin app config durable model overview plan provider reconcile removal simulation"),

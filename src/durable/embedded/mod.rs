@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// redb keeps this much of the file in memory; its default of 1 GiB would let a small manager grow to that. The file is
 /// in the kernel's page cache anyway, so that a larger one gains little.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The layout of the tables. A file with another one is refused.
 const FORMAT: u64 = 1;

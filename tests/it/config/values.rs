@@ -52,7 +52,7 @@ fn the_least_file_has_all_defaults() {
     assert_eq!(config.intake.secrets[0].expose_secret(), "hook-hunter2");
     let Backend::Embedded { path } = &config.store.backend else { panic!("{:?}", config.store) };
     assert_eq!(path, Path::new("/etc/fleet/data/runnerfleet.redb"));
-    assert_eq!((config.store.visibility_timeout, config.store.retention), (minutes(1), minutes(7 * 1440)));
+    assert_eq!((config.store.visibility_timeout, config.store.retention), (minutes(1), minutes(1440)));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.http.admin_socket, Path::new("/etc/fleet/data/runnerfleet.sock"));
     assert_eq!((config.docker.url.as_deref(), config.docker.max_runners), (None, 50));
