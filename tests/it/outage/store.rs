@@ -3,8 +3,8 @@
 use super::{linux_job, not_ready, ready, redeliver_failed, seen, until, waits_because};
 use crate::support::app::{PATIENCE, TestApp, pool};
 use crate::support::redis::RedisServer;
-use runnerfleet::config::Backend;
-use runnerfleet::simulation::github::Stage;
+use runnerfleet::config::{Backend, Config};
+use runnerfleet::simulation::github::{Options, Stage};
 use std::time::Duration;
 
 async fn app(redis: &RedisServer) -> TestApp {
@@ -21,7 +21,10 @@ async fn answers(app: &TestApp) -> Vec<u16> {
 #[tokio::test(flavor = "multi_thread")]
 async fn away_at_the_start_and_there_later() {
     let mut redis = RedisServer::down();
-    let app = app(&redis).await;
+    let address = redis.config();
+    let change = |config: &mut Config, _: &mut Options| config.store.backend = Backend::Redis(address);
+    let mut app = TestApp::set_up(vec![pool("linux", &super::LINUX)], change).await;
+    app.serve_without_store().await;
     let job = app.github.queue_job(linux_job());
     assert_eq!(answers(&app).await, [503], "nothing is acknowledged that is not kept");
     not_ready(&app, "store", "refused").await;

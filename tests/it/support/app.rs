@@ -96,10 +96,15 @@ impl TestApp {
 
     /// Starts `serve` in this process and points the hook at it.
     pub async fn serve(&mut self) {
+        self.serve_without_store().await;
+        self.ready().await;
+    }
+
+    /// The same where the store is away: it cannot be read yet.
+    pub async fn serve_without_store(&mut self) {
         let serve = app::start(self.config.clone()).await.expect("`serve` starts");
         self.github.set_webhook(format!("http://{}/webhook", serve.addr), Some(SecretString::from(HOOK_SECRET)));
         self.serve = Some(serve);
-        self.ready().await;
     }
 
     /// Until the store was read: before that the world is empty because nobody has looked.
