@@ -25,7 +25,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     {
         reading.warning(&list.spot, "there is no pool: no job will be served", "");
     }
-    let built = build_all(runners, &file.runners_defaults, reading);
+    let instance = InstanceId::new(file.security.instance.good().map_or("", |name| name.0.as_str()));
+    let built = build_all(runners, &file.runners_defaults, &instance, reading);
     let github = github(&file.github, &built, reading);
     let intake = intake(&file.intake, reading);
     let store = store(&file.queue, reading);
@@ -44,8 +45,9 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     let socket = socket(&file.http.admin, store.as_ref(), reading);
     let http = Http { listen: file.http.listen.good()?.0, admin_socket: socket };
     Some(Config {
+        file: reading.folder.join(std::path::Path::new(reading.file).file_name().unwrap_or_default()),
         folder: reading.folder.to_path_buf(),
-        instance: InstanceId::new(file.security.instance.good()?.0.clone()),
+        instance,
         host,
         pools: built.into_iter().map(|built| built.pool).collect(),
         github: github?,

@@ -15,7 +15,6 @@ pub(super) fn told(name: &str, value: &Node) -> (String, String) {
         "webhooks" | "notifications" => {
             "outgoing notifications come later; GitHub's deliveries are set up under `intake`"
         }
-        "build_image" => "give a ready `image`",
         "enabled" => "comment the entry out",
         "schedule" => "`scaling.min_idle` holds at all times",
         "concurrent_starts" => "set `hosts[0].concurrent_starts`",

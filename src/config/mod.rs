@@ -39,6 +39,8 @@ use std::time::Duration;
 /// The whole file.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file itself, absolute.
+    pub file: PathBuf,
     /// Where relative paths start: the file's folder.
     pub folder: PathBuf,
     /// Which fleet this is (`security.instance`).
@@ -83,10 +85,16 @@ pub struct Pool {
     pub runner_group: Option<String>,
     /// How runners get their credential.
     pub registration: RegistrationKind,
-    /// The image.
+    /// Whether its runners live for one job, or are kept.
+    pub mode: Mode,
+    /// The image. Of a pool with [`Pool::build`] it is the moving tag of its newest build.
     pub image: String,
     /// Whether a missing image may be pulled.
     pub pull: bool,
+    /// The base image that it is built on, or that it runs itself; none where the pool has an `image` of its own.
+    pub base_image: Option<String>,
+    /// How its image is made, if it is made here.
+    pub build: Option<Build>,
     /// Runners kept idle on top of the demand.
     pub min_idle: u32,
     /// At most so many runners at once.
@@ -103,6 +111,12 @@ pub struct Pool {
     pub provision_timeout: Duration,
     /// From the container's start to a runner that GitHub lists as online.
     pub online_timeout: Duration,
+    /// How long a runner that is to go is waited for while it runs a job (persistent runners).
+    pub drain_timeout: Duration,
+    /// From SIGTERM to SIGKILL (persistent runners).
+    pub stop_grace: Duration,
+    /// At most so many of its runners are replaced at once (persistent runners).
+    pub max_unavailable: u32,
     /// Limits of each container.
     pub resources: Resources,
     /// Environment for the agent and its jobs.
@@ -117,6 +131,33 @@ pub struct Pool {
     pub network: Network,
     /// What is given away.
     pub security: Security,
+}
+
+/// How long a pool's runners live, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// For one job; as many as there is demand for.
+    Ephemeral,
+    /// Job after job; always this many, named `prefix-1` to `prefix-count`.
+    Persistent {
+        /// `nb`.
+        count: u32,
+    },
+}
+
+/// How the image of a pool is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// `build_image`: the Dockerfile, absolute.
+    pub dockerfile: PathBuf,
+    /// The Dockerfile's folder: the build's context.
+    pub context: PathBuf,
+    /// `techno`: the language that the image is made for.
+    pub techno: Option<String>,
+    /// `techno_version`, as it is written.
+    pub techno_version: Option<String>,
+    /// `build_args`: the user's own.
+    pub args: BTreeMap<String, String>,
 }
 
 /// How a runner gets its credential.
@@ -288,5 +329,18 @@ impl Config {
     /// The pool of that name.
     pub fn pool(&self, name: &PoolName) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == *name)
+    }
+
+    /// The pools whose runners are made for one job each.
+    pub fn ephemeral_pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(|pool| pool.mode == Mode::Ephemeral)
+    }
+
+    /// The pools whose runners are kept, each with their number.
+    pub fn persistent_pools(&self) -> impl Iterator<Item = (&Pool, u32)> {
+        self.pools.iter().filter_map(|pool| match pool.mode {
+            Mode::Ephemeral => None,
+            Mode::Persistent { count } => Some((pool, count)),
+        })
     }
 }

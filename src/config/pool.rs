@@ -5,8 +5,8 @@ use super::names::{Label, is_docker_name};
 use super::reading::{Placed, Reading, Spot};
 use super::section::{Field, Slot};
 use super::shape::{self, PoolSettings, Runner};
-use super::{Network, Pool, RegistrationKind, Resources, Security};
-use crate::model::{LabelSet, PoolName, Scope};
+use super::{Build, Mode, Network, Pool, RegistrationKind, Resources, Security};
+use crate::model::{InstanceId, LabelSet, PoolName, Scope, built_image};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -28,9 +28,14 @@ pub(super) struct Built {
 }
 
 /// All pools; those that cannot be built have told why.
-pub(super) fn build_all(runners: &[Placed<Runner>], defaults: &PoolSettings, reading: &mut Reading<'_>) -> Vec<Built> {
+pub(super) fn build_all(
+    runners: &[Placed<Runner>],
+    defaults: &PoolSettings,
+    instance: &InstanceId,
+    reading: &mut Reading<'_>,
+) -> Vec<Built> {
     check_names(runners, reading);
-    runners.iter().filter_map(|runner| build(&runner.value, defaults, reading)).collect()
+    runners.iter().filter_map(|runner| build(&runner.value, defaults, instance, reading)).collect()
 }
 
 /// Ids and prefixes are each known once, and no runner's name can belong to two pools.
@@ -85,19 +90,20 @@ fn is_numbered(longer: &str, prefix: &str) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn build(runner: &Runner, defaults: &PoolSettings, reading: &mut Reading<'_>) -> Option<Built> {
+fn build(runner: &Runner, defaults: &PoolSettings, instance: &InstanceId, reading: &mut Reading<'_>) -> Option<Built> {
     let settings = runner.settings.clone().over(defaults.clone());
     let PoolSettings { scaling, resources, timeouts, security, .. } = &settings;
 
-    if let Field::Good(nb) = &runner.nb
-        && nb.value.get::<u32>() != Some(0)
-    {
-        let hint = "leave `nb` out and set `scaling.min_idle` and `scaling.max`";
-        reading.problem(&nb.spot, "a fixed number of persistent runners is not in this version yet", hint);
-    }
+    let mode = mode(runner, &settings, reading);
     let name_prefix = name_prefix(runner, reading);
     let labels = labels(runner, &settings, reading);
-    let image = image(runner, &settings, reading);
+    let name = PoolName::new(runner.id.good().map_or("", |id| id.0.as_str()));
+    let made = made_here(runner, reading);
+    let image = match &made {
+        Some(_) => Some(built_image::current(instance, &name)),
+        None => image(runner, &settings, reading),
+    };
+    let base_image = base_image(runner, &settings, made.is_some(), reading);
     let org_url = org_url(runner, &settings, reading);
     let runner_group = runner_group(&settings, org_url.as_ref().map(|(url, _)| &url.scope), reading);
 
@@ -114,7 +120,7 @@ fn build(runner: &Runner, defaults: &PoolSettings, reading: &mut Reading<'_>) ->
         );
     }
     let pool = Pool {
-        name: PoolName::new(runner.id.good().map_or("", |id| id.0.as_str())),
+        name,
         name_prefix: name_prefix.unwrap_or_default(),
         labels: labels.unwrap_or_default(),
         scope: org_url.as_ref().map(|(url, _)| url.scope.clone())?,
@@ -124,8 +130,11 @@ fn build(runner: &Runner, defaults: &PoolSettings, reading: &mut Reading<'_>) ->
             Some(shape::Registration::Token) => RegistrationKind::Token,
             Some(shape::Registration::Jit) | None => RegistrationKind::Jit,
         },
+        mode,
         image: image.unwrap_or_default(),
-        pull: settings.pull_policy.good() != Some(&shape::PullPolicy::Never),
+        pull: made.is_none() && settings.pull_policy.good() != Some(&shape::PullPolicy::Never),
+        base_image,
+        build: made,
         min_idle,
         max,
         priority: settings.matching.priority.good().and_then(|number| number.get()).unwrap_or_default(),
@@ -134,6 +143,9 @@ fn build(runner: &Runner, defaults: &PoolSettings, reading: &mut Reading<'_>) ->
         job_max_age: positive(&scaling.job_max_age, reading),
         provision_timeout: positive(&timeouts.provision, reading),
         online_timeout: positive(&timeouts.online, reading),
+        drain_timeout: positive(&timeouts.drain, reading),
+        stop_grace: positive(&timeouts.stop_grace, reading),
+        max_unavailable: settings.rollout.max_unavailable.good().and_then(|count| count.get()).unwrap_or(1),
         resources: container_limits(resources, reading),
         env: environment(&settings.env, reading),
         command: command(&settings, reading),
@@ -145,6 +157,76 @@ fn build(runner: &Runner, defaults: &PoolSettings, reading: &mut Reading<'_>) ->
     let (url, spot) = org_url?;
     let min_idle = scaling.min_idle.placed().map(|placed| placed.spot.clone()).unwrap_or_default();
     Some(Built { pool, site: url.site, org_url: spot, min_idle })
+}
+
+/// `nb` alone says it; `mode: persistent` wants a number, `mode: ephemeral` wants none.
+fn mode(runner: &Runner, settings: &PoolSettings, reading: &mut Reading<'_>) -> Mode {
+    let count: Option<u32> = runner.nb.good().and_then(|nb| nb.get());
+    let own = runner.settings.mode.placed();
+    // In `runners_defaults` it holds for the pools that have a number, and no other.
+    match (own.or(settings.mode.placed()), count) {
+        (Some(mode), Some(count)) if mode.value == shape::Mode::Ephemeral && count > 0 => {
+            if own.is_none() {
+                return Mode::Persistent { count };
+            }
+            if let Field::Good(nb) = &runner.nb {
+                let hint = "leave `nb` out and set `scaling.min_idle` and `scaling.max`; or write `mode: persistent`";
+                reading.problem(&nb.spot, "ephemeral runners have no fixed number", hint);
+            }
+            Mode::Ephemeral
+        }
+        (Some(mode), None) if mode.value == shape::Mode::Persistent && runner.nb.is_absent() => {
+            reading.problem(&runner.at.missing("nb"), "is missing", "`mode: persistent` keeps `nb` runners");
+            Mode::Persistent { count: 0 }
+        }
+        (Some(mode), count) if mode.value == shape::Mode::Persistent => {
+            Mode::Persistent { count: count.unwrap_or_default() }
+        }
+        (None, Some(count)) if count > 0 => Mode::Persistent { count },
+        (Some(_) | None, _) => Mode::Ephemeral,
+    }
+}
+
+/// The Dockerfile of `build_image`. A folder means the `Dockerfile` in it.
+fn made_here(runner: &Runner, reading: &mut Reading<'_>) -> Option<Build> {
+    let path = runner.build_image.placed()?;
+    if let Field::Good(image) = &runner.image {
+        reading.problem(&image.spot, "the pool has a `build_image`, too", "keep one of them");
+    }
+    let written = reading.folder.join(&path.value.0).components().collect::<std::path::PathBuf>();
+    let dockerfile = if written.is_dir() { written.join("Dockerfile") } else { written };
+    let context = dockerfile.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    Some(Build {
+        context,
+        dockerfile,
+        techno: runner.techno.good().map(|text| text.0.clone()),
+        techno_version: runner.techno_version.good().map(|text| text.0.clone()),
+        args: build_args(&runner.build_args, reading),
+    })
+}
+
+fn build_args(args: &Field<Table<super::leaf::AnyText>>, reading: &mut Reading<'_>) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
+    for (name, Placed { value, spot }) in args.good().map(|table| table.0.as_slice()).unwrap_or_default() {
+        let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            reading.problem(spot, "is not the name of a build argument", "letters, digits and `_` are possible");
+        }
+        map.insert(name.clone(), value.0.clone());
+    }
+    map
+}
+
+/// What the pool builds on, or runs itself.
+fn base_image(runner: &Runner, settings: &PoolSettings, built: bool, reading: &mut Reading<'_>) -> Option<String> {
+    if !runner.image.is_absent() {
+        return None;
+    }
+    if built && settings.base_image.is_absent() {
+        let hint = "give the pool one, or all pools with `runners_defaults.base_image`";
+        reading.problem(&runner.at.missing("base_image"), "is missing: the Dockerfile builds on it", hint);
+    }
+    settings.base_image.good().map(|image| image.0.clone())
 }
 
 /// A time that is not zero.
@@ -224,12 +306,8 @@ fn image(runner: &Runner, settings: &PoolSettings, reading: &mut Reading<'_>) ->
                 .map(|techno| &techno.spot)
                 .or(runner.techno_version.placed().map(|version| &version.spot))
             {
-                let hint = "give the pool an `image` with what its jobs need";
-                reading.warning(
-                    techno,
-                    format!("chooses no image in this version: the pool runs `{}`", base.value.0),
-                    hint,
-                );
+                let hint = "give the pool a `build_image`, or an `image` with what its jobs need";
+                reading.warning(techno, format!("chooses no image by itself: the pool runs `{}`", base.value.0), hint);
             }
             Some(base.value.0.clone())
         }

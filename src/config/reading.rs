@@ -16,7 +16,8 @@ pub(super) struct Reading<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Where relative paths start.
     pub(super) folder: &'a Path,
-    file: &'a str,
+    /// What problems call the file.
+    pub(super) file: &'a str,
     source: &'a str,
     problems: Vec<(Spot, String, Option<String>)>,
     warnings: Vec<(Spot, String, Option<String>)>,

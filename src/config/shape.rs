@@ -41,8 +41,9 @@ choice! {
     Mode {
         /// For one job.
         Ephemeral = "ephemeral",
+        /// Job after job.
+        Persistent = "persistent",
     }
-    later { "persistent" }
 }
 
 choice! {
@@ -103,17 +104,21 @@ section! {
         name_prefix: Field<Name<30>>,
         /// The labels that a job may ask for in `runs-on`; a job is served if each of its labels is here.
         labels (required): Field<List<Label>>,
-        /// A fixed number of persistent runners; not in this version yet, only 0 is possible. See `scaling`.
+        /// So many persistent runners, kept at this number; a pool with `nb` over 0 is `mode: persistent`.
         nb: Field<Count>,
         /// The image; `base_image` where it is not given.
         image: Field<Image>,
-        /// What the image is made for, for people to read.
+        /// The Dockerfile from which the pool's image is made, or its folder; from this file's folder.
+        build_image: Field<FilePath>,
+        /// Build arguments for that Dockerfile, beside those that are always given (`BASE_IMAGE`, `TECHNO_VERSION`, …).
+        build_args: Field<Table<AnyText>>,
+        /// The language that the image is made for, such as `node`.
         techno: Field<Text>,
         /// Its version, taken as it is written: 3.10 stays 3.10.
         techno_version: Field<Text>,
         .. settings: PoolSettings,
     }
-    later { build_image, enabled, build_args, hooks, rollout, image_policy, persist_registration }
+    later { enabled, hooks, image_policy, persist_registration }
 }
 
 section! {
@@ -129,8 +134,8 @@ section! {
         registration: Field<Registration> = "jit",
         /// Whether `self-hosted`, `linux` and the machine's architecture (`x64`, `arm64`) are added to `labels`. GitHub itself adds no label.
         default_labels: Field<bool> = "true",
-        /// Runners live for one job.
-        mode: Field<Mode> = "ephemeral",
+        /// `ephemeral`: a runner lives for one job. `persistent`: `nb` runners are kept. A pool with `nb` is persistent.
+        mode: Field<Mode>,
         /// Whether an image that is not there may be pulled: `if-not-present` or `never`.
         pull_policy: Field<PullPolicy> = "if-not-present",
         /// Environment of the agent and its jobs. Every job can read it: no place for secrets.
@@ -145,8 +150,10 @@ section! {
         matching: Matching,
         /// Limits of each container.
         resources: Resources,
-        /// How long a start may take.
+        /// How long a start or an end may take.
         timeouts: Timeouts,
+        /// How persistent runners are replaced.
+        rollout: Rollout,
         /// The container's surroundings.
         docker: PoolDocker,
         /// The agent's work folder.
@@ -199,14 +206,27 @@ section! {
 }
 
 section! {
-    /// How long a start may take.
+    /// How persistent runners are replaced.
+    Rollout {
+        /// At most so many of the pool at once.
+        max_unavailable: Field<Some1> = "1",
+    }
+    later { wait_busy }
+}
+
+section! {
+    /// How long a start or an end may take.
     Timeouts {
         /// From the decision to a container that runs, the pull of the image included.
         provision: Field<Duration> = "15m",
         /// From the container's start to a runner that GitHub lists as online.
         online: Field<Duration> = "3m",
+        /// How long a persistent runner that is to stop or go is waited for while it runs a job.
+        drain: Field<Duration> = "6h",
+        /// From the signal to end to the kill, for persistent runners. GitHub's agent takes up to 30 seconds to give a job up.
+        stop_grace: Field<Duration> = "40s",
     }
-    later { job, drain, stop_grace }
+    later { job }
 }
 
 section! {

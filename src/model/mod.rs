@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, reads a clock, rolls dice or speaks to anybody. Every other module speaks in these words.
 
+pub mod built_image;
 mod container;
 mod event;
 mod ids;
@@ -20,6 +21,6 @@ pub use job::{Applied, Job, JobState};
 pub use labels::LabelSet;
 pub use observed::Observed;
 pub use registration::{Registration, RegistrationStatus};
-pub use runner::{Change, IllegalChange, RegistrationHold, Runner, RunnerState, Standing, StateName};
+pub use runner::{Change, IllegalChange, Kept, RegistrationHold, Runner, RunnerState, Standing, StateName, Wanted};
 pub use scope::{Scope, ScopeError};
 pub use time::{after, age};

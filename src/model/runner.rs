@@ -53,9 +53,40 @@ pub struct Runner {
     /// Such a runner says nothing about whether the pool's next one will do.
     #[serde(default)]
     pub blameless: bool,
-    /// All changes, oldest first. Bounded by the machine itself: an ephemeral runner has at most six.
+    /// All changes, oldest first. Bounded by the machine itself: an ephemeral runner has at most six. Of a persistent one
+    /// the last 50 are kept.
     #[serde(default)]
     pub history: Vec<Change>,
+    /// What is kept of a persistent runner; none: it is ephemeral.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+}
+
+/// What a persistent runner has beyond an ephemeral one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its number in the pool, from 1.
+    pub index: u32,
+    /// What a person asked for last.
+    pub wanted: Wanted,
+    /// The settings that its container was made with, as a short digest; empty before there is one.
+    #[serde(default)]
+    pub spec: String,
+    /// Restarts after ends that nobody asked for; the oldest leave. They tell a crash loop.
+    #[serde(default)]
+    pub restarts: Vec<Timestamp>,
+}
+
+/// What a person asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// Up, and taking jobs.
+    Present,
+    /// Its container is kept, stopped.
+    Stopped,
+    /// Gone.
+    Absent,
 }
 
 /// What is known of the registration with GitHub.
@@ -197,6 +228,7 @@ impl Runner {
             evidence: None,
             blameless: false,
             history: vec![Change { at: now, to: StateName::Created, cause }],
+            kept: None,
         }
     }
 

@@ -36,6 +36,8 @@ const LAYERS: &[(&str, &str)] = &[
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
+    // Runners that are kept: what is ordered, what to do next, and the hands.
+    ("persistent", "clock config github model provider store"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
     ("cli", "admin app config durable model overview plan provider reconcile removal simulation"),

@@ -88,7 +88,7 @@ fn keys_that_do_not_belong() {
     only(&in_pool("max: 3"), "8:5 runners[0].max: unknown key; it belongs to `runners[].scaling`");
     only(
         &in_pool("5: x"),
-        "8:5 runners[0].5: unknown key; known here: `base_image`, `command`, `default_labels`, `docker`, `env`, `id`, `image`, `labels`, `matching`, `mode`, `name_prefix`, `nb`, `org_url`, `pull_policy`, `registration`, `resources`, `runner_group`, `scaling`, `security`, `techno`, `techno_version`, `timeouts`, `user` and `work`",
+        "8:5 runners[0].5: unknown key; known here: `base_image`, `build_args`, `build_image`, `command`, `default_labels`, `docker`, `env`, `id`, `image`, `labels`, `matching`, `mode`, `name_prefix`, `nb`, `org_url`, `pull_policy`, `registration`, `resources`, `rollout`, `runner_group`, `scaling`, `security`, `techno`, `techno_version`, `timeouts`, `user` and `work`",
     );
     only(&minimal_and("runner: []\n"), "10:1 runner: unknown key; did you mean `runners`?");
     only(&minimal_and("secrets: [x]\n"), "10:1 secrets: unknown key; it belongs to `intake`");
@@ -119,14 +119,14 @@ fn keys_of_later_versions_are_told_as_such() {
             minimal_and("webhooks: {secret: x}\n"),
             "10:1 webhooks: not in this version yet; `webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`",
         ),
-        (in_pool("build_image: ./D"), "8:5 runners[0].build_image: not in this version yet; give a ready `image`"),
         (
-            in_pool("mode: persistent"),
-            "8:11 runners[0].mode: `persistent` is not in this version yet; it knows `ephemeral`",
+            in_pool("build_image: ./D\n    image: a"),
+            "9:12 runners[0].image: the pool has a `build_image`, too; keep one of them",
         ),
+        (in_pool("mode: persistent"), "6:5 runners[0].nb: is missing; `mode: persistent` keeps `nb` runners"),
         (
-            in_pool("nb: 2"),
-            "8:9 runners[0].nb: a fixed number of persistent runners is not in this version yet; leave `nb` out and set `scaling.min_idle` and `scaling.max`",
+            in_pool("nb: 2\n    mode: ephemeral"),
+            "8:9 runners[0].nb: ephemeral runners have no fixed number; leave `nb` out and set `scaling.min_idle` and `scaling.max`; or write `mode: persistent`",
         ),
         (
             in_pool("pull_policy: always"),

@@ -244,6 +244,7 @@ fn read_runner(words: &[&str], line: &str, world: &mut World) {
         evidence: None,
         blameless: words.contains(&"blameless"),
         history,
+        kept: None,
     };
     world.runners.insert(row.name.clone(), Arc::new(row));
     if let Some(status) = container {

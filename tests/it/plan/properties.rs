@@ -163,6 +163,7 @@ fn put_runner(world: &mut World, listing: &mut Listing, number: usize, runner: &
             evidence: None,
             blameless: false,
             history: vec![Change { at: since, to: state, cause: "test".to_owned() }],
+            kept: None,
         };
         world.runners.insert(name.clone(), Arc::new(row));
     }

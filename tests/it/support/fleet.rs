@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Network, Pool, RegistrationKind, Resources,
-    Security, StoreConfig,
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Pool, RegistrationKind,
+    Resources, Security, StoreConfig,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
@@ -19,8 +19,11 @@ pub fn pool(name: &str, labels: &[&str]) -> Pool {
         scope_url: "https://github.com/acme".to_owned(),
         runner_group: None,
         registration: RegistrationKind::Jit,
+        mode: Mode::Ephemeral,
         image: "runner:1".to_owned(),
         pull: false,
+        base_image: None,
+        build: None,
         min_idle: 0,
         max: 10,
         priority: 0,
@@ -29,6 +32,9 @@ pub fn pool(name: &str, labels: &[&str]) -> Pool {
         job_max_age: Duration::from_secs(24 * 3600),
         provision_timeout: Duration::from_secs(15 * 60),
         online_timeout: Duration::from_secs(180),
+        drain_timeout: Duration::from_secs(600),
+        stop_grace: Duration::from_secs(10),
+        max_unavailable: 1,
         resources: Resources { memory: 256 << 20, cpus: None, pids: 256, shm_size: None },
         env: std::collections::BTreeMap::new(),
         command: vec!["/home/runner/run.sh".to_owned()],
@@ -42,6 +48,7 @@ pub fn pool(name: &str, labels: &[&str]) -> Pool {
 /// A fleet with these pools; its files are in `folder`.
 pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
     Config {
+        file: folder.join("runners_config.yaml"),
         instance: InstanceId::new(instance),
         host: HostId::new("here"),
         pools,
