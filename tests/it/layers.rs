@@ -65,7 +65,7 @@ const HOMES: &[(&str, &str)] = &[
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
     ("reqwest", "admin/client.rs simulation"),
-    ("rustls", "cli github simulation/github/server.rs"),
+    ("rustls", "cli github simulation/agent/connection.rs simulation/github/server.rs"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "config"),
     ("tar", "simulation/image"),
