@@ -44,7 +44,7 @@ impl Source {
                 (db.queue(), db.store())
             }
         };
-        let parts = Parts::join(config, queue, store)?;
+        let parts = Parts::join(config, queue, store, None)?;
         if let Err(error) = feeds::read_store(parts.store.as_ref(), &parts.memory).await {
             // The view says so.
             parts.memory.lose_store(error.to_string());
@@ -67,7 +67,9 @@ impl Source {
     pub(super) async fn overview(&self) -> anyhow::Result<Overview> {
         match self {
             Self::Serve(client) => Ok(client.overview().await?),
-            Self::Alone(parts) => Ok(overview(&parts.memory.world(), &parts.config)),
+            Self::Alone(parts) => {
+                Ok(overview(&parts.memory.world(), &parts.keeper.config(), &parts.keeper.images().await))
+            }
         }
     }
 
@@ -75,7 +77,7 @@ impl Source {
     pub(super) async fn remove(&self, runner: &RunnerName, force: bool) -> anyhow::Result<RemoveOutcome> {
         match self {
             Self::Serve(client) => Ok(client.remove(runner, force).await?),
-            Self::Alone(parts) => Ok(remove_one(&parts.memory, &parts.executor, runner, force).await),
+            Self::Alone(parts) => Ok(remove_one(&parts.memory, &parts.executor, &parts.keeper, runner, force).await),
         }
     }
 }
