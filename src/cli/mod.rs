@@ -1,11 +1,15 @@
 //! The command line: what a user types, and which exit code comes back (0 done, 1 failed, 2 wrong use or configuration).
 
 mod config;
+mod confirm;
 mod demo;
 mod output;
+mod progress;
 mod remove;
+mod select;
 mod serve;
 mod source;
+mod summary;
 mod view;
 
 use crate::config::file;
@@ -159,8 +163,13 @@ fn environment(name: &str) -> Option<String> {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     complain(&format!("error: {error:#}"));
-    ExitCode::from(1)
+    ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
 }
+
+/// A wrong use that shows only once the program has looked (there is no such runner; nobody can be asked): exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUse(String);
 
 /// A line to standard error. A closed pipe is nobody's problem.
 fn complain(text: &str) {

@@ -41,7 +41,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("persistent", "clock config github model provider store"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
-    ("cli", "admin app config durable model overview plan provider reconcile removal simulation"),
+    ("cli", "admin app config durable model overview persistent plan provider reconcile removal simulation"),
     ("lib", ""),
     ("main", "cli"),
 ];
@@ -65,7 +65,7 @@ const HOMES: &[(&str, &str)] = &[
     ("reqwest", "admin/client.rs registry simulation"),
     ("rustls", "cli github"),
     ("serde_yaml", "cli/output.rs config"),
-    ("strsim", "config"),
+    ("strsim", "cli/select.rs config"),
     ("tar", "simulation/image"),
     ("tracing_subscriber", "cli config"),
 ];
