@@ -43,6 +43,8 @@ pub mod overview;
 
 pub mod persistent;
 
+pub mod update;
+
 pub mod removal;
 
 pub mod readiness;

@@ -39,9 +39,11 @@ const LAYERS: &[(&str, &str)] = &[
     ("simulation", "clock model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
     ("persistent", "clock config github model provider store"),
+    // Base images: what is newer, and the way there and back.
+    ("update", "config model provider registry"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
-    ("cli", "admin app config durable model overview persistent plan provider reconcile removal simulation"),
+    ("cli", "admin app config durable model overview persistent plan provider reconcile registry removal simulation update"),
     ("lib", ""),
     ("main", "cli"),
 ];

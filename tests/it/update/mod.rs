@@ -1,0 +1,4 @@
+//! Base images that are out of date: found, and put in place of the old ones.
+
+/// The file on disk: whole, locked, kept, as it was apart from the value.
+mod file;
