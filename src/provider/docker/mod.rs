@@ -8,6 +8,7 @@
 //! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
 //! - `watch`: the feed of news
 //! - `evidence`: what is kept of a container that ended
+//! - [`build`]: images made from a Dockerfile; `probe`: a look inside one
 //! - `images`, `pull`: images looked at, tagged, removed; pulled from their registries
 //! - `build`: images made from a Dockerfile
 //!
@@ -15,18 +16,21 @@
 //! call connects anew and heals by itself.
 
 mod body;
+pub mod build;
 mod connection;
 mod containers;
 mod evidence;
 mod firewall;
-mod images;
+pub mod images;
 pub mod labels;
 mod launch;
 mod network;
+mod probe;
 mod pull;
 mod watch;
 mod wrapper;
 
+pub use probe::Inside;
 pub use pull::{PullNews, registry_of};
 pub use wrapper::NO_CREDENTIAL;
 
