@@ -1,5 +1,6 @@
 //! The command line: what a user types, and which exit code comes back (0 done, 1 failed, 2 wrong use or configuration).
 
+mod check_base_image_update;
 mod config;
 mod confirm;
 mod demo;
@@ -70,6 +71,14 @@ enum Verb {
         after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run"
     )]
     Remove(remove::RemoveArgs),
+    /// Ask the registries for newer base images: a newer tag, or another image behind the same one.
+    #[command(after_help = "\
+How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one.
+
+Example:
+  runnerfleet check-base-image-update --output json")]
+    CheckBaseImageUpdate(check_base_image_update::CheckArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
@@ -126,6 +135,10 @@ async fn run(cli: Cli) -> ExitCode {
         },
         Verb::Remove(args) => match load(&path) {
             Ok(config) => remove::remove(config, args).await,
+            Err(code) => return code,
+        },
+        Verb::CheckBaseImageUpdate(args) => match load(&path) {
+            Ok(config) => check_base_image_update::check_base_image_update(config, args).await,
             Err(code) => return code,
         },
         Verb::Config(verb) => config::run(&path, &verb),

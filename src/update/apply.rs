@@ -260,10 +260,7 @@ mod tests {
     async fn build_then_file_then_runners_pool_after_pool() {
         let world = World::new(&[], &["b"]);
         let applied = apply(&world, &update("base:2")).await;
-        assert_eq!(
-            world.done(),
-            ["build a", "build b", "build c", "file", "redeploy a", "redeploy b", "redeploy c"]
-        );
+        assert_eq!(world.done(), ["build a", "build b", "build c", "file", "redeploy a", "redeploy b", "redeploy c"]);
         assert_eq!(applied.failure, None);
         assert_eq!(applied.unfinished, [(PoolName::new("b"), "a job runs".to_owned())]);
         // The same tag: the file stays.
@@ -277,7 +274,10 @@ mod tests {
         let world = World::new(&["build b"], &[]);
         let failure = apply(&world, &update("base:2")).await.failure.unwrap();
         assert_eq!(world.done(), ["build a", "build b", "roll back a"]);
-        assert_eq!((failure.stage, failure.pool, failure.why.as_str()), (Stage::Build, Some(PoolName::new("b")), "build b fails"));
+        assert_eq!(
+            (failure.stage, failure.pool, failure.why.as_str()),
+            (Stage::Build, Some(PoolName::new("b")), "build b fails")
+        );
         assert!(failure.left.is_empty());
     }
 
@@ -300,8 +300,15 @@ mod tests {
         assert_eq!(
             world.done()[3..],
             [
-                "file", "redeploy a", "redeploy b", "restore", "roll back c", "roll back b", "roll back a",
-                "redeploy b again", "redeploy a again",
+                "file",
+                "redeploy a",
+                "redeploy b",
+                "restore",
+                "roll back c",
+                "roll back b",
+                "roll back a",
+                "redeploy b again",
+                "redeploy a again",
             ]
         );
         let failure = applied.failure.unwrap();

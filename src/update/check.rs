@@ -81,7 +81,8 @@ fn base_images(config: &Config) -> Vec<BaseImage> {
             continue;
         }
         // A pool that names the same image as its own moves with it.
-        let uses = |pool: &&crate::config::Pool| pool.base_image.as_ref() == Some(reference) || pool.image == *reference;
+        let uses =
+            |pool: &&crate::config::Pool| pool.base_image.as_ref() == Some(reference) || pool.image == *reference;
         let pools = config.pools.iter().filter(uses).map(|pool| pool.name.clone()).collect();
         bases.push(BaseImage { reference: reference.clone(), pools, ..BaseImage::default() });
     }
@@ -113,8 +114,7 @@ async fn look(base: BaseImage, policy: UpdatePolicy, config: &Config, client: &C
     match newer_tag(&reference, tag, policy, client, docker).await {
         Ok(found) => base.newer_tag = found,
         // Made on this machine, under a name that only looks like one of a registry.
-        Err(RegistryError::NotFound { .. } | RegistryError::Denied { anonymous: true, .. })
-            if matches!(&here, Ok(Some(digests)) if digests.is_empty()) =>
+        Err(RegistryError::NotFound { .. } | RegistryError::Denied { anonymous: true, .. }) if matches!(&here, Ok(Some(digests)) if digests.is_empty()) =>
         {
             let note = format!("it was made on this machine; {} has no such image", reference.registry());
             return BaseImage { note: Some(note), ..base };

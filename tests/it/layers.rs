@@ -43,7 +43,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("update", "config model provider registry"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
-    ("cli", "admin app config durable model overview persistent plan provider reconcile registry removal simulation update"),
+    (
+        "cli",
+        "admin app config durable model overview persistent plan provider reconcile registry removal simulation update",
+    ),
     ("lib", ""),
     ("main", "cli"),
 ];

@@ -109,7 +109,8 @@ async fn answer(
         (None, Some(token)) if token == REFRESH_TOKEN => USER,
         (None, None) => "-",
         _ => {
-            return (StatusCode::UNAUTHORIZED, r#"{"errors": [{"message": "wrong name or password"}]}"#).into_response();
+            return (StatusCode::UNAUTHORIZED, r#"{"errors": [{"message": "wrong name or password"}]}"#)
+                .into_response();
         }
     };
     let scope = parameters.get("scope").cloned().unwrap_or_default();
