@@ -22,6 +22,13 @@ pub(super) struct Which {
     pub(super) all: bool,
 }
 
+impl Which {
+    /// `--all`.
+    pub(super) fn all() -> Self {
+        Self { names: Vec::new(), pool: None, all: true }
+    }
+}
+
 /// A runner that can be named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
