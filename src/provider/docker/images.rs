@@ -2,6 +2,7 @@
 
 use super::Docker;
 use super::connection::{CHANGE, Failure, LOOK_UP};
+use crate::model::ImageId;
 use crate::provider::ProviderError;
 use bollard::query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions};
 use bytes::Bytes;
@@ -43,6 +44,14 @@ impl Docker {
         match self.connection.call(LOOK_UP, |docker| async move { docker.inspect_image(reference).await }).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.is(404) => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    pub(super) async fn id_of_image(&self, reference: &str) -> Result<Option<ImageId>, ProviderError> {
+        match self.connection.call(LOOK_UP, |docker| async move { docker.inspect_image(reference).await }).await {
+            Ok(found) => Ok(found.id.map(ImageId::new)),
+            Err(failure) if failure.is(404) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }
