@@ -115,15 +115,13 @@ async fn act(config: Config, act: Act) -> anyhow::Result<ExitCode> {
     let chosen = choice.choose(&act.which, |candidate| is_meant(verb, candidate))?;
     if let Some(ephemeral) = chosen.known.iter().find(|candidate| verb != Verb::Remove && !candidate.persistent) {
         let name = &ephemeral.name;
-        let why = format!("`{name}` lives for one job and cannot be {}; `runnerfleet remove {name}` ends it", done(verb));
+        let why =
+            format!("`{name}` lives for one job and cannot be {}; `runnerfleet remove {name}` ends it", done(verb));
         return Err(WrongUse(why).into());
     }
     let unseen = format!("nothing is known of it, but {} could not be looked at", choice.unseen().join(", "));
-    let mut lines: Vec<Line> = chosen
-        .unseen
-        .iter()
-        .map(|name| Line::new(name, OutcomeKind::Failed, NOT_THERE).because(&unseen))
-        .collect();
+    let mut lines: Vec<Line> =
+        chosen.unseen.iter().map(|name| Line::new(name, OutcomeKind::Failed, NOT_THERE).because(&unseen)).collect();
     let mut to_do = Vec::new();
     for candidate in chosen.known {
         match nothing_to_do(verb, &candidate) {
@@ -276,7 +274,8 @@ fn dry(verb: Verb, candidate: &Candidate, force: bool) -> Line {
             Line::new(name, OutcomeKind::Unchanged, "unchanged").because("it is stopped")
         }
         (Verb::Remove, _) if job && !force && !candidate.persistent => {
-            Line::new(name, OutcomeKind::Unchanged, "would be kept").because("it runs a job; --force ends the job as well")
+            Line::new(name, OutcomeKind::Unchanged, "would be kept")
+                .because("it runs a job; --force ends the job as well")
         }
         (Verb::Start | Verb::Deploy, _) => would(None),
         _ if job && force => would(Some("its job would end")),

@@ -171,7 +171,10 @@ fn counted(changes: &[Change]) -> String {
         kept => Some(format!("{kept} are as the file describes them")),
     };
     if changes.iter().all(|change| change.kind == ChangeKind::Keep) {
-        return format!("nothing to do: {}", kept.unwrap_or_else(|| "the file describes no persistent runners".to_owned()));
+        return format!(
+            "nothing to do: {}",
+            kept.unwrap_or_else(|| "the file describes no persistent runners".to_owned())
+        );
     }
     let kinds = [ChangeKind::Create, ChangeKind::Start, ChangeKind::Replace, ChangeKind::Remove];
     let counts = kinds.into_iter().filter(|kind| count(*kind) > 0);

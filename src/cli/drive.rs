@@ -115,10 +115,9 @@ pub(super) async fn drive(
 fn interruption(open: &[&String], is_served: bool) -> String {
     match (open.is_empty(), is_served) {
         (true, _) => "interrupted; all was done".to_owned(),
-        (false, true) => format!(
-            "interrupted; `serve` goes on with {}: `runnerfleet list` shows how far it is",
-            listed(open)
-        ),
+        (false, true) => {
+            format!("interrupted; `serve` goes on with {}: `runnerfleet list` shows how far it is", listed(open))
+        }
         (false, false) => format!(
             "interrupted; left as they are: {}. The same command again, or `runnerfleet serve`, goes on from there",
             listed(open)
@@ -154,12 +153,12 @@ pub(super) async fn carry_out(
     carried
 }
 
-/// `replaced: its image is newer` is the outcome `replaced`, and why.
+/// `replaced: its image is newer` is the outcome `replaced`, and why; `created, and online` is `created`, and that it is online.
 fn line(name: &str, outcome: &Outcome, done: &str) -> Line {
     let is_word = |text: &str| !text.is_empty() && text.split(' ').count() <= 2;
     let text = outcome.text.as_str();
     match outcome.kind {
-        OutcomeKind::Changed => match text.split_once(": ") {
+        OutcomeKind::Changed => match text.split_once(": ").or_else(|| text.split_once(", and ")) {
             Some((word, why)) if is_word(word) => Line::new(name, outcome.kind, word).because(why),
             None if is_word(text) => Line::new(name, outcome.kind, text),
             _ => Line::new(name, outcome.kind, done).because(text),
@@ -187,14 +186,12 @@ mod tests {
             told(OutcomeKind::Changed, "replaced: its image is newer"),
             ("replaced".to_owned(), some("its image is newer"))
         );
+        assert_eq!(told(OutcomeKind::Changed, "made anew, and online"), ("made anew".to_owned(), some("online")));
         assert_eq!(
             told(OutcomeKind::Changed, "it is up and GitHub lists it: as 17"),
             ("started".to_owned(), some("it is up and GitHub lists it: as 17"))
         );
-        assert_eq!(
-            told(OutcomeKind::Failed, "image: gone"),
-            ("failed".to_owned(), some("image: gone"))
-        );
+        assert_eq!(told(OutcomeKind::Failed, "image: gone"), ("failed".to_owned(), some("image: gone")));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! `runnerfleet list`: every runner of every kind.
 
-use super::output::{Column, Output, Printing, known_pool, or_dash, pool_names, render, span};
+use super::output::{Column, Printing, known_pool, or_dash, pool_names, render, span};
+use super::select::is_declared;
 use super::source::{Need, Source};
 use super::summary::natural;
 use super::view::is_wanted;
@@ -8,7 +9,7 @@ use super::watch::{Page, Watch, watch};
 use super::{complain, say};
 use crate::config::Config;
 use crate::model::{StateName, age};
-use crate::overview::{Overview, RunnerRow};
+use crate::overview::{Kind, Overview, RunnerRow};
 use clap::Args;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -115,18 +116,24 @@ fn page(overview: &Overview, rows: &[RunnerRow], args: &ListArgs) -> anyhow::Res
         Column { heading: "CURRENT", narrow: false, text: |row, _| is_current(row) },
         Column { heading: "LABELS", narrow: false, text: |row, _| row.labels.to_string() },
         Column { heading: "HOST", narrow: false, text: |row, _| row.host.clone() },
-        Column { heading: "PHASE", narrow: false, text: |row, _| or_dash(row.phase.as_deref()) },
+        Column { heading: "PHASE", narrow: false, text: |row, _| phase(row) },
         Column { heading: "CAUSE", narrow: false, text: |row, _| cause(row) },
     ];
     render(args.printing.output, overview.at, rows, &columns)
 }
 
-/// Whether its image and its settings are those of the file.
+/// Whether its image and its settings are those of the file; a dash where that is not asked or not known.
 pub(super) fn is_current(row: &RunnerRow) -> String {
     match &row.outdated {
+        Some(why) => format!("no: {why}"),
+        None if row.kind == Kind::Persistent && row.container.is_some() => "yes".to_owned(),
         None => "-".to_owned(),
-        Some(_) => String::new(),
     }
+}
+
+/// Where it is in its life, finer than its state.
+pub(super) fn phase(row: &RunnerRow) -> String {
+    row.phase.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 /// Why it is in its state, with what it left if it ended badly.
@@ -151,7 +158,7 @@ fn notes(source: &Source, overview: &Overview, config: &Config, args: &ListArgs)
         }
         let is_there = |index: &u32| {
             let name = format!("{}-{index}", pool.name_prefix);
-            overview.runners.iter().any(|row| row.name == name && row.state != StateName::Removed)
+            overview.runners.iter().any(|row| row.name == name && row.state != StateName::Removed && !is_declared(row))
         };
         let missing = (1..=count).filter(|index| !is_there(index)).count();
         if missing > 0 {

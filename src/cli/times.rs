@@ -73,7 +73,8 @@ mod tests {
 
     #[test]
     fn times_as_people_write_them() {
-        for (text, seconds) in [("30s", 30), ("10m", 600), ("1h30m", 5400), ("2d", 172_800), ("90", 90), ("1500ms", 1)] {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("1h30m", 5400), ("2d", 172_800), ("90", 90), ("1500ms", 1)]
+        {
             assert_eq!(duration(text).unwrap().as_secs(), seconds, "{text}");
         }
         for text in ["", "soon", "m", "10x", "1h30", "-5m", "99999999999999999999s", "4000d"] {
@@ -85,7 +86,10 @@ mod tests {
     fn since_is_a_time_ago_or_a_moment() {
         let now: Timestamp = "2026-11-22T14:00:00Z".parse().unwrap();
         assert_eq!(Since::parse("10m").unwrap().moment(now), "2026-11-22T13:50:00Z".parse().unwrap());
-        assert_eq!(Since::parse("2026-11-22T10:00:00+01:00").unwrap().moment(now), "2026-11-22T09:00:00Z".parse().unwrap());
+        assert_eq!(
+            Since::parse("2026-11-22T10:00:00+01:00").unwrap().moment(now),
+            "2026-11-22T09:00:00Z".parse().unwrap()
+        );
         assert!(Since::parse("yesterday").unwrap_err().contains("2026-11-22T14:00:00Z"));
     }
 }

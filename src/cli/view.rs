@@ -104,7 +104,11 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> anyhow::Result<ExitC
             let whole = serde_json::json!({
                 "at": overview.at, "unknown": overview.unknown, "actions": overview.actions, "waiting": waiting,
             });
-            say(&if args.printing.output == Output::Json { serde_json::to_string_pretty(&whole)? } else { yaml(&whole)? })?;
+            say(&if args.printing.output == Output::Json {
+                serde_json::to_string_pretty(&whole)?
+            } else {
+                yaml(&whole)?
+            })?;
         }
         Output::Table | Output::Wide => {
             let columns = [

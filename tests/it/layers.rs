@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("persistent", "clock config github model provider store"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
-    ("cli", "admin app config durable model overview persistent plan provider reconcile removal simulation"),
+    ("cli", "admin app clock config durable model overview persistent plan provider reconcile removal simulation"),
     ("lib", ""),
     ("main", "cli"),
 ];
