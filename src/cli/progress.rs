@@ -23,7 +23,6 @@ pub(super) enum Form {
 pub(super) struct Progress {
     form: Form,
     shown: BTreeMap<String, Shown>,
-    over: usize,
 }
 
 struct Shown {
@@ -35,7 +34,7 @@ struct Shown {
 impl Progress {
     /// In this form.
     pub(super) fn new(form: Form) -> Self {
-        Self { form, shown: BTreeMap::new(), over: 0 }
+        Self { form, shown: BTreeMap::new() }
     }
 
     /// As standard error asks for.
@@ -57,16 +56,6 @@ impl Progress {
     /// `name` is through, with this result.
     pub(super) fn end(&mut self, name: &str, text: &str) {
         self.change(name, text, true);
-    }
-
-    /// How many are through.
-    pub(super) fn over(&self) -> usize {
-        self.over
-    }
-
-    /// The names of those that are not.
-    pub(super) fn under_way(&self) -> Vec<&str> {
-        self.shown.iter().filter(|(_, shown)| !shown.over).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Takes live lines away: the summary says the same.
@@ -99,7 +88,6 @@ impl Progress {
             }
             Form::Lines(_) | Form::Nothing => {}
         }
-        self.over += usize::from(over);
         self.shown.insert(name.to_owned(), Shown { text: text.to_owned(), bar, over });
     }
 }
@@ -141,7 +129,6 @@ mod tests {
         progress.end("web-1", "started");
         progress.tell("web-1", "too late");
         progress.end("web-1", "started");
-        assert_eq!((progress.over(), progress.under_way()), (1, vec!["web-2"]));
         progress.clear();
     }
 

@@ -3,7 +3,8 @@
 use super::WrongUse;
 use crate::config::{Config, Mode};
 use crate::model::{RunnerName, StateName};
-use crate::overview::Overview;
+use crate::overview::{Kind, Overview, RunnerRow};
+use crate::persistent::phase::Phase;
 use clap::Args;
 use std::collections::BTreeMap;
 
@@ -22,6 +23,13 @@ pub(super) struct Which {
     pub(super) all: bool,
 }
 
+impl Which {
+    /// `--all`.
+    pub(super) fn all() -> Self {
+        Self { names: Vec::new(), pool: None, all: true }
+    }
+}
+
 /// A runner that can be named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
@@ -35,6 +43,11 @@ pub(super) struct Candidate {
     pub(super) state: Option<StateName>,
     /// Whether it stands in the file: not surplus, not of a pool that is gone.
     pub(super) described: bool,
+}
+
+/// Whether it stands in the file alone: nothing of it is there.
+pub(super) fn is_declared(row: &RunnerRow) -> bool {
+    row.phase == Some(Phase::Declared)
 }
 
 /// A verb's view of what can be chosen from.
@@ -70,8 +83,8 @@ impl Choice {
             let name = RunnerName::new(row.name.as_str());
             let described = candidates.contains_key(&name);
             let pool = row.pool.clone();
-            let persistent = described;
-            let state = Some(row.state);
+            let persistent = row.kind == Kind::Persistent;
+            let state = Some(row.state).filter(|_| !is_declared(row));
             candidates.insert(name.clone(), Candidate { name, pool, persistent, state, described });
         }
         Self {

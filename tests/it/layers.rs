@@ -45,7 +45,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
     (
         "cli",
-        "admin app config durable model overview persistent plan provider reconcile registry removal simulation update",
+        "admin app clock config durable images model overview persistent plan provider reconcile registry removal simulation update",
     ),
     ("lib", ""),
     ("main", "cli"),
