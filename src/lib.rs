@@ -41,6 +41,8 @@ pub mod clock;
 
 pub mod overview;
 
+pub mod images;
+
 pub mod persistent;
 
 pub mod update;

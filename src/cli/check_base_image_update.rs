@@ -19,7 +19,7 @@ const UPDATE_AVAILABLE: u8 = 10;
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    printing: Printing,
+    pub(super) printing: Printing,
 }
 
 /// A base image as it is printed.

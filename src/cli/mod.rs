@@ -228,6 +228,7 @@ impl Verb {
             Self::Logs(args) => args.quiet,
             Self::Jobs(args) => args.printing.quiet,
             Self::Plan(args) => args.printing.quiet,
+            Self::CheckBaseImageUpdate(args) => args.printing.quiet,
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::connection::{CHANGE, LOOK_UP};
 use super::{Docker, labels};
-use crate::model::ImageId;
+use crate::model::{ImageId, PoolName};
 use crate::provider::ProviderError;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{
@@ -52,6 +52,8 @@ pub struct ImageUser {
     pub container: String,
     /// Whether it is of this fleet.
     pub is_ours: bool,
+    /// The runner's pool, as its label says.
+    pub pool: Option<PoolName>,
 }
 
 fn told(found: ImageInspect) -> EngineImage {
@@ -135,7 +137,9 @@ impl Docker {
         let options = ListContainersOptions { all: true, ..Default::default() };
         let listed = self.connection.call(LOOK_UP, |docker| async move { docker.list_containers(Some(options)).await });
         let users = listed.await?.into_iter().filter_map(|container| {
+            let pool = container.labels.as_ref().and_then(|labels| labels.get(labels::POOL)).map(PoolName::new);
             Some(ImageUser {
+                pool,
                 image: container.image_id?,
                 container: container.names.unwrap_or_default().first()?.trim_start_matches('/').to_owned(),
                 is_ours: labels::are_ours(container.labels.as_ref(), &self.instance),

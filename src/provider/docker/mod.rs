@@ -29,11 +29,13 @@ pub mod labels;
 mod launch;
 mod network;
 mod output;
+mod piped;
 mod probe;
 mod pull;
 mod watch;
 mod wrapper;
 
+pub use piped::piped;
 pub use probe::Inside;
 pub use pull::{PullNews, registry_of};
 pub use wrapper::NO_CREDENTIAL;
