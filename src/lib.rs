@@ -31,6 +31,8 @@ pub mod github;
 
 pub mod provider;
 
+pub mod registry;
+
 pub mod model;
 
 pub mod config;
@@ -39,7 +41,11 @@ pub mod clock;
 
 pub mod overview;
 
+pub mod images;
+
 pub mod persistent;
+
+pub mod update;
 
 pub mod removal;
 

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("store", "durable model"),
     ("provider", "config model"),
     ("github", "clock config model"),
+    ("registry", "clock config provider"),
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
@@ -36,14 +37,21 @@ const LAYERS: &[(&str, &str)] = &[
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
+    // The images of the pools: what goes into them, building, and what is not needed any more.
+    ("images", "config model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
     ("persistent", "clock config github model plan provider reconcile::memory store"),
+    // Base images: what is newer, and the way there and back.
+    ("update", "config images model persistent provider registry"),
     // Joins all of them.
     (
         "app",
         "admin config durable github ingest persistent provider queue readiness reconcile reconcile::memory store webhook",
     ),
-    ("cli", "admin app config durable model overview persistent plan provider reconcile removal simulation"),
+    (
+        "cli",
+        "admin app clock config durable images model overview persistent plan provider reconcile registry removal simulation update",
+    ),
     ("lib", ""),
     ("main", "cli"),
 ];
@@ -64,11 +72,13 @@ const HOMES: &[(&str, &str)] = &[
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
-    ("reqwest", "admin/client.rs simulation"),
+    ("reqwest", "admin/client.rs registry simulation"),
     ("rustls", "cli github"),
     ("serde_yaml", "cli/output.rs config"),
-    ("strsim", "config"),
-    ("tar", "simulation/image"),
+    ("strsim", "cli/select.rs config"),
+    ("globset", "images/ignore.rs"),
+    ("prost", "provider/docker/build"),
+    ("tar", "images/context.rs provider/docker/probe.rs simulation/image"),
     ("tracing_subscriber", "cli config"),
 ];
 

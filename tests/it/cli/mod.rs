@@ -3,5 +3,9 @@
 mod alone;
 mod beside;
 mod config;
+mod golden;
+mod help;
+mod kept;
 mod serving;
+mod terminal;
 mod usage;
