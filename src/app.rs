@@ -4,6 +4,7 @@ use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::ingest;
+use crate::notify::Notifier;
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
 use crate::queue::Queue;
@@ -11,6 +12,7 @@ use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{self, feeds};
+use crate::scheduler::{self, Actions};
 use crate::store::Store;
 use crate::webhook::{self, Receiver};
 use anyhow::Context;
@@ -30,6 +32,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
 
+/// After SIGTERM, notifications that wait have so long.
+const LAST_NOTICES: Duration = Duration::from_secs(5);
+
 /// Everything that `serve` is made of, joined and not yet moving. The verbs that run without a `serve` use it as well.
 pub struct Parts {
     /// The file.
@@ -46,6 +51,10 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// The hands.
     pub executor: Arc<Executor>,
+    /// Who is told.
+    pub notifier: Notifier,
+    /// What the scheduler does; without it there is no scheduler.
+    pub scheduled: Option<Arc<dyn Actions>>,
 }
 
 /// The durable memory of the configuration.
@@ -77,6 +86,7 @@ impl Parts {
             .docker
             .concurrent_starts
             .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+        let notifier = Notifier::start(&config);
         let executor = Arc::new(Executor {
             config: config.clone(),
             store: store.clone(),
@@ -84,8 +94,10 @@ impl Parts {
             client: client.clone(),
             memory: memory.clone(),
             starts: Semaphore::new(starts),
+            notifier: notifier.clone(),
         });
-        Ok(Self { config, queue, store, provider, client, memory, executor })
+        let scheduled = None;
+        Ok(Self { config, queue, store, provider, client, memory, executor, notifier, scheduled })
     }
 }
 
@@ -127,7 +139,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
     let parts = Parts::join(config.clone(), queue, store)?;
-    let Parts { queue, store, provider, client, memory, executor, .. } = parts;
+    let Parts { queue, store, provider, client, memory, executor, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
@@ -148,6 +160,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     // Loop 1 and loop 2.
     loops.spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
     loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
+
+    // What is done at regular times.
+    if let Some(actions) = scheduled.filter(|_| config.scheduler.as_ref().is_some_and(|schedule| schedule.enabled)) {
+        let (config, store, notifier, stop) = (config.clone(), store.clone(), notifier.clone(), stop.clone());
+        loops.spawn(scheduler::run(config, store, actions, notifier, stop));
+    }
 
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client));
@@ -179,6 +197,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
+        notifier.finish(LAST_NOTICES).await;
         drop(socket_file);
     });
     Ok(Running { addr, memory, stop, task })

@@ -39,11 +39,15 @@ pub mod clock;
 
 pub mod overview;
 
+pub mod notify;
+
 pub mod persistent;
 
 pub mod removal;
 
 pub mod readiness;
+
+pub mod scheduler;
 
 pub mod admin;
 

@@ -4,6 +4,7 @@ use super::RemoveRequest;
 use crate::model::RunnerName;
 use crate::overview::Overview;
 use crate::removal::RemoveOutcome;
+use crate::scheduler::State;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +32,17 @@ impl Client {
     /// What it knows.
     pub async fn overview(&self) -> Result<Overview, AdminError> {
         Ok(self.http.get("http://runnerfleet/v1/overview").send().await?.error_for_status()?.json().await?)
+    }
+
+    /// What is written down of the scheduler's runs.
+    pub async fn scheduler(&self) -> Result<State, AdminError> {
+        Ok(self.http.get("http://runnerfleet/v1/scheduler").send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Asks the scheduler for a run now.
+    pub async fn run_scheduler(&self) -> Result<(), AdminError> {
+        self.http.post("http://runnerfleet/v1/scheduler").send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// Removes one runner.

@@ -3,13 +3,16 @@
 
 pub mod client;
 
+use crate::clock;
 use crate::config::Config;
 use crate::model::RunnerName;
 use crate::overview::{Overview, overview};
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::removal::{RemoveOutcome, remove_one};
+use crate::scheduler::{self, State as ScheduleState};
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -40,7 +43,23 @@ pub struct RemoveRequest {
 
 /// The routes.
 pub fn router(desk: Desk) -> Router {
-    Router::new().route("/v1/overview", get(show)).route("/v1/remove", post(remove)).with_state(desk)
+    Router::new()
+        .route("/v1/overview", get(show))
+        .route("/v1/remove", post(remove))
+        .route("/v1/scheduler", get(show_scheduler).post(ask_scheduler))
+        .with_state(desk)
+}
+
+/// What is written down of the scheduler's runs.
+async fn show_scheduler(State(desk): State<Desk>) -> Result<Json<ScheduleState>, (StatusCode, String)> {
+    let state = scheduler::read(desk.executor.store.as_ref()).await;
+    state.map(Json).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+/// Asks for a run now.
+async fn ask_scheduler(State(desk): State<Desk>) -> Result<StatusCode, (StatusCode, String)> {
+    let asked = scheduler::ask(desk.executor.store.as_ref(), clock::now()).await;
+    asked.map(|()| StatusCode::ACCEPTED).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {

@@ -2,8 +2,10 @@
 
 mod config;
 mod demo;
+mod notify;
 mod output;
 mod remove;
+mod scheduler;
 mod serve;
 mod source;
 mod view;
@@ -66,6 +68,12 @@ enum Verb {
         after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run"
     )]
     Remove(remove::RemoveArgs),
+    /// Try out notifications.
+    #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]
+    Notify(notify::NotifyVerb),
+    /// Do what `scheduler` in the configuration says, until SIGTERM; `serve` does it as well.
+    #[command(after_help = "Examples:\n  runnerfleet scheduler status\n  runnerfleet scheduler run-now")]
+    Scheduler(scheduler::SchedulerArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
@@ -122,6 +130,14 @@ async fn run(cli: Cli) -> ExitCode {
         },
         Verb::Remove(args) => match load(&path) {
             Ok(config) => remove::remove(config, args).await,
+            Err(code) => return code,
+        },
+        Verb::Notify(verb) => match load(&path) {
+            Ok(config) => notify::run(&config, verb).await,
+            Err(code) => return code,
+        },
+        Verb::Scheduler(args) => match load(&path) {
+            Ok(config) => scheduler::run(config, args).await,
             Err(code) => return code,
         },
         Verb::Config(verb) => config::run(&path, &verb),

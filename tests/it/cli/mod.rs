@@ -3,5 +3,7 @@
 mod alone;
 mod beside;
 mod config;
+mod notify;
+mod scheduler;
 mod serving;
 mod usage;

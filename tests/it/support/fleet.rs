@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Pool, RegistrationKind,
-    Resources, Security, StoreConfig,
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Notifications, Pool,
+    RegistrationKind, Resources, Security, StoreConfig,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
@@ -77,6 +77,8 @@ pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
         limits: Limits { max_runners: 100, disk_free_min: 0 },
         allow_public_repositories: false,
         log: Log { level: "info".to_owned(), json: false },
+        notifications: Notifications::default(),
+        scheduler: None,
         folder,
     }
 }

@@ -12,6 +12,8 @@ pub mod payload;
 /// `serve` as a process of its own.
 pub mod process;
 pub mod redis;
+/// Somebody who is told, on the loopback.
+pub mod told;
 
 /// The real program, as a person runs it.
 pub mod program;
