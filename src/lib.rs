@@ -43,6 +43,8 @@ pub mod overview;
 
 pub mod images;
 
+pub mod notify;
+
 pub mod persistent;
 
 pub mod update;
@@ -50,6 +52,8 @@ pub mod update;
 pub mod removal;
 
 pub mod readiness;
+
+pub mod scheduler;
 
 pub mod admin;
 

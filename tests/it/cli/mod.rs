@@ -6,6 +6,8 @@ mod config;
 mod golden;
 mod help;
 mod kept;
+mod notify;
+mod scheduler;
 mod serving;
 mod terminal;
 mod usage;

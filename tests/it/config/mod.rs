@@ -3,6 +3,8 @@
 mod faults;
 mod files;
 mod fuzz;
+mod notifications;
+mod schedule;
 mod secrets;
 mod values;
 
