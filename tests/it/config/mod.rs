@@ -3,6 +3,7 @@
 mod faults;
 mod files;
 mod fuzz;
+mod legacy;
 mod secrets;
 mod values;
 
