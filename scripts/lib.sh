@@ -144,6 +144,12 @@ need_redis() {
     need redis-sentinel redis-sentinel
 }
 
+# A real registry on loopback, and what writes its file of passwords.
+need_registry() {
+    need docker-registry docker-registry
+    need htpasswd apache2-utils
+}
+
 check_redis() {
     local found
     found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')

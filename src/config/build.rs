@@ -8,7 +8,7 @@ use super::reading::{Placed, Reading, Spot};
 use super::secret::{check_private_key, check_token};
 use super::section::{Field, Key, Section, Slot};
 use super::shape::{self, File};
-use super::{Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig};
+use super::{Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig, UpdatePolicy, Versions};
 use crate::model::{HostId, InstanceId};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
@@ -57,6 +57,14 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         docker,
         limits,
         allow_public_repositories: file.security.allow_public_repositories.good().copied()?,
+        versions: Versions {
+            policy: match file.versions.policy.good()? {
+                shape::UpdatePolicy::Patch => UpdatePolicy::Patch,
+                shape::UpdatePolicy::Minor => UpdatePolicy::Minor,
+                shape::UpdatePolicy::Major => UpdatePolicy::Major,
+                shape::UpdatePolicy::Digest => UpdatePolicy::Digest,
+            },
+        },
         log: Log {
             level: file.log.level.good()?.0.clone(),
             json: file.log.format.good() == Some(&shape::LogFormat::Json),

@@ -57,6 +57,20 @@ choice! {
 }
 
 choice! {
+    /// How far away a newer base image may be.
+    UpdatePolicy {
+        /// The last number of its version.
+        Patch = "patch",
+        /// All but the first.
+        Minor = "minor",
+        /// Any.
+        Major = "major",
+        /// None: only what the same tag stands for now.
+        Digest = "digest",
+    }
+}
+
+choice! {
     /// The form of the log.
     LogFormat {
         /// For people.
@@ -89,10 +103,12 @@ section! {
         limits: Limits,
         /// What is whose, and what is allowed.
         security: Security,
+        /// Which newer base images are wanted.
+        versions: Versions,
         /// How the program logs.
         log: Log,
     }
-    later { webhooks, notifications, scheduler, versions, telemetry, state }
+    later { webhooks, notifications, scheduler, telemetry, state }
 }
 
 section! {
@@ -456,6 +472,15 @@ section! {
         allow_public_repositories: Field<bool> = "false",
     }
     later { adopt, forbid_persistent_for_public, redact, secrets_key, audit_log }
+}
+
+section! {
+    /// Which newer base images are wanted.
+    Versions {
+        /// How far a newer tag may be away: from 2.331.0, `patch` goes to the newest 2.331, `minor` to the newest 2, `major` to any. `digest` keeps the tag and looks only for another image behind it, which the others do as well.
+        policy: Field<UpdatePolicy> = "minor",
+    }
+    later { source, max_lag }
 }
 
 section! {

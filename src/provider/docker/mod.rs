@@ -8,7 +8,8 @@
 //! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
 //! - `watch`: the feed of news
 //! - `evidence`: what is kept of a container that ended
-//! - `images`: pull and import
+//! - `images`, `pull`: images looked at, tagged, removed; pulled from their registries
+//! - `build`: images made from a Dockerfile
 //!
 //! Nothing is asked of the engine when a [`Docker`] is made: it may be away at the start of the program, or later. Each
 //! call connects anew and heals by itself.
@@ -22,14 +23,16 @@ mod images;
 pub mod labels;
 mod launch;
 mod network;
+mod pull;
 mod watch;
 mod wrapper;
 
+pub use pull::{PullNews, registry_of};
 pub use wrapper::NO_CREDENTIAL;
 
 use crate::config::{self, Network};
 use crate::model::{Container, ContainerId, Evidence, HostId, InstanceId, RunnerName};
-use crate::provider::{Capacity, ContainerNews, ContainerSpec, Provider, ProviderError};
+use crate::provider::{Anonymous, Capacity, ContainerNews, ContainerSpec, Credentials, Provider, ProviderError};
 use async_trait::async_trait;
 use connection::{Address, Connection, LOOK_UP};
 use firewall::Firewall;
@@ -48,6 +51,7 @@ pub struct Docker {
     host: HostId,
     names: Names,
     firewall: Arc<Firewall>,
+    credentials: Arc<dyn Credentials>,
     /// Runners whose network may be there before their container is.
     being_created: Arc<Mutex<HashSet<RunnerName>>>,
     /// Containers of ours whose labels cannot be read, told once each.
@@ -68,9 +72,22 @@ impl Docker {
             host: host.clone(),
             firewall: Arc::new(Firewall::new(&names)),
             names,
+            credentials: Arc::new(Anonymous),
             being_created: Arc::default(),
             told_unreadable: Arc::default(),
         })
+    }
+
+    /// The same view, with what it says to registries when images are pulled; nothing by default.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// The fleet.
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
     }
 
     /// The filter for what is ours.

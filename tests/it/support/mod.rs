@@ -12,6 +12,8 @@ pub mod payload;
 /// `serve` as a process of its own.
 pub mod process;
 pub mod redis;
+/// A real registry of images.
+pub mod registry;
 
 /// The real program, as a person runs it.
 pub mod program;
