@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod dotenv;
 mod output;
 mod remove;
 mod serve;
@@ -13,9 +14,11 @@ use crate::config::{Config, Log};
 use crate::simulation::agent::AgentCommand;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -152,8 +155,20 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+/// A variable: of the environment, else of `.env` in the working directory.
 fn environment(name: &str) -> Option<String> {
+    static BESIDE: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let (variables, wrong) = dotenv::read(Path::new(".env"), &of_the_process);
+        for line in wrong {
+            complain(&format!("warning: {line}"));
+        }
+        variables
+    });
+    of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+fn of_the_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

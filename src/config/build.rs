@@ -8,7 +8,10 @@ use super::reading::{Placed, Reading, Spot};
 use super::secret::{check_private_key, check_token};
 use super::section::{Field, Key, Section, Slot};
 use super::shape::{self, File};
-use super::{Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig, UpdatePolicy, Versions};
+use super::{
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig, UpdatePolicy,
+    Versions,
+};
 use crate::model::{HostId, InstanceId};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;

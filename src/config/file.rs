@@ -13,7 +13,7 @@ use super::reading::{Findings, Reading, Spot};
 use super::section::decode_section;
 use super::shape::File;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Larger files are refused unread. The annotated example has less than a hundredth of it.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -36,11 +36,18 @@ pub struct Loaded {
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let text = read(path).map_err(|(message, hint)| Problems::one(Problem::of_file(&name, message, hint)))?;
-    // Absolute, so that a later change of the working directory changes nothing.
+    parse(&text, &name, &folder_of(path), env, &hostname())
+}
+
+/// The folder of the file. Absolute, so that a later change of the working directory changes nothing.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    parse(&text, &name, folder, env, &hostname)
+    path.parent().unwrap_or(Path::new("/")).to_path_buf()
+}
+
+/// What this machine calls itself.
+pub(super) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Reads the text of a file. `name` is what problems call the file, `folder` is where its relative paths start, and

@@ -3,11 +3,12 @@
 //! The text is edited where it has to be and nowhere else: comments, order and spelling stay. What comes out is read
 //! again before it is given to anybody, and has to mean the same.
 
-use super::file::{parse, read_tree, tree};
+use super::edit::{EditError, rewrite};
+use super::file::{folder_of, hostname, parse, read, read_tree, tree};
 use super::legacy;
 use super::node::{Node, Place};
 use super::problem::{Problem, Problems};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One change of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,41 @@ struct Edit {
     text: String,
 }
 
+/// Why a file was not brought into today's form.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// It is wrong as it is, or something in it has to be changed by hand.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// It could not be written.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
+/// What the file would be, and whether that is another text.
+///
+/// # Errors
+/// The file cannot be read, or see [`migrate`].
+pub fn preview(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<(String, bool), Problems> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|(message, hint)| Problems::one(Problem::of_file(&name, message, hint)))?;
+    match migrate(&text, &name, &folder_of(path), env, &hostname())? {
+        Some(new) => Ok((new, true)),
+        None => Ok((text, false)),
+    }
+}
+
+/// Writes the file in today's form and gives back where the old text is kept; none where it has that form already.
+///
+/// # Errors
+/// See [`migrate`]; or the file cannot be written. It is as it was then.
+pub fn write(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, MigrateError> {
+    let name = path.display().to_string();
+    // In the words that every other verb has for a file that cannot be read.
+    read(path).map_err(|(message, hint)| Problems::one(Problem::of_file(&name, message, hint)))?;
+    rewrite(path, |text| Ok(migrate(text, &name, &folder_of(path), env, &hostname())?))
+}
+
 /// The same configuration in today's form; none where it has that form. The other arguments are those of
 /// [`parse`](super::parse).
 ///
@@ -64,6 +100,8 @@ pub fn migrate(
     if !legacy::is_one(&root) {
         return Ok(None);
     }
+    // Who reads the file later has the token; it changes nothing here.
+    let env = &|name: &str| env(name).or_else(|| (name == "GITHUB_TOKEN").then(|| "not-needed-here".to_owned()));
     let (config, found) = read_tree(&root, body, name, folder, env, hostname);
     let before = match (Problems::from_list(found.problems), config) {
         (Some(problems), _) => return Err(problems),
