@@ -31,6 +31,8 @@ pub mod github;
 
 pub mod provider;
 
+pub mod registry;
+
 pub mod model;
 
 pub mod config;

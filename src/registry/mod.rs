@@ -14,6 +14,6 @@ mod token;
 pub mod update;
 
 pub use client::{Client, Manifest, Platform};
-pub use credentials::{CredentialError, DockerLogins, Login, Secret};
+pub use credentials::{CredentialError, DockerLogins};
 pub use error::RegistryError;
 pub use reference::{InvalidReference, Reference};

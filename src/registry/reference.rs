@@ -135,11 +135,8 @@ impl FromStr for Reference {
         if path.len() > 255 || !path.split('/').all(is_component) {
             return Err(wrong("its name is not one"));
         }
-        let repository = if registry == DOCKER_HUB && !path.contains('/') {
-            format!("library/{path}")
-        } else {
-            path.to_owned()
-        };
+        let repository =
+            if registry == DOCKER_HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
         Ok(Self {
             name: name.to_owned(),
             registry: registry.to_owned(),
@@ -187,7 +184,9 @@ fn is_component(component: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     component.starts_with(alphanumeric)
         && component.ends_with(alphanumeric)
-        && component.split(alphanumeric).all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
+        && component
+            .split(alphanumeric)
+            .all(|gap| matches!(gap, "" | "." | "_" | "__") || gap.bytes().all(|b| b == b'-'))
 }
 
 #[cfg(test)]
@@ -235,8 +234,24 @@ mod tests {
     #[test]
     fn what_docker_refuses() {
         for text in [
-            "", "Alpine", "a b", "a:", ":1", "a/", "/a", "a//b", "a@sha256:12", "-a/b", "ghcr.io/A/b", "a:-x", "a..b",
-            "a___b", "ghcr.io:port/a", "[::g]:1/a", "a:b:c", "https://ghcr.io/a",
+            "",
+            "Alpine",
+            "a b",
+            "a:",
+            ":1",
+            "a/",
+            "/a",
+            "a//b",
+            "a@sha256:12",
+            "-a/b",
+            "ghcr.io/A/b",
+            "a:-x",
+            "a..b",
+            "a___b",
+            "ghcr.io:port/a",
+            "[::g]:1/a",
+            "a:b:c",
+            "https://ghcr.io/a",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

@@ -54,8 +54,23 @@ struct PreRelease {
 /// Words that make a version a step on the way to itself. (`a`, `b` and `m` are told apart from other suffixes by the
 /// number right behind them.)
 const PRE_RELEASES: [&str; 17] = [
-    "alpha", "beta", "canary", "dev", "devel", "ea", "edge", "experimental", "milestone", "nightly", "next", "pre",
-    "preview", "prerelease", "rc", "snapshot", "unstable",
+    "alpha",
+    "beta",
+    "canary",
+    "dev",
+    "devel",
+    "ea",
+    "edge",
+    "experimental",
+    "milestone",
+    "nightly",
+    "next",
+    "pre",
+    "preview",
+    "prerelease",
+    "rc",
+    "snapshot",
+    "unstable",
 ];
 const SHORT_PRE_RELEASES: [&str; 4] = ["a", "b", "c", "m"];
 
@@ -208,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_pre_release_only_behind_a_pre_release() {
-        let tags = list("1.2.3-rc.1 1.2.3-rc.2 1.2.3-rc.10 1.3.0-beta 3.13.0a1 3.13.0b2 3.14.0rc1 2.0.0-slim 2.0.0-rc1-slim");
+        let tags =
+            list("1.2.3-rc.1 1.2.3-rc.2 1.2.3-rc.10 1.3.0-beta 3.13.0a1 3.13.0b2 3.14.0rc1 2.0.0-slim 2.0.0-rc1-slim");
         assert_eq!(pick("1.2.2", &tags, Major), "-");
         assert_eq!(pick("1.2.3-rc.1", &tags, Patch), "1.2.3-rc.10");
         assert_eq!(pick("1.2.3-rc.1", &tags, Minor), "1.3.0-beta");

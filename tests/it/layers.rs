@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("store", "durable model"),
     ("provider", "config model"),
     ("github", "clock config model"),
+    ("registry", "clock config provider"),
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
@@ -61,7 +62,7 @@ const HOMES: &[(&str, &str)] = &[
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
-    ("reqwest", "admin/client.rs simulation"),
+    ("reqwest", "admin/client.rs registry simulation"),
     ("rustls", "cli github"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "config"),
