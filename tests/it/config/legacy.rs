@@ -62,8 +62,8 @@ fn the_reference_file_loads_unchanged_with_exactly_these_notes() {
     assert_eq!(
         all(&warnings),
         [
-            "35:1 scheduler: unknown key: it is ignored; `scheduler` is not in this version yet",
-            "43:1 webhooks: unknown key: it is ignored; `webhooks` is not in this version yet",
+            "37:1 scheduler: unknown key: it is ignored; `scheduler` is not in this version yet",
+            "45:1 webhooks: unknown key: it is ignored; `webhooks` is not in this version yet",
         ]
     );
 
@@ -162,7 +162,7 @@ fn what_the_former_tool_took_or_ignored_is_taken_or_ignored() {
         [
             "6:9 runners[0].nb: is written `2` today",
             "7:21 runners[0].default_labels: is written `true` today",
-            "17:45 runners[1].nb: is written `1` today",
+            "17:46 runners[1].nb: is written `1` today",
         ]
     );
     let counts: Vec<_> = config.persistent_pools().map(|(_, count)| count).collect();

@@ -4,6 +4,7 @@ mod faults;
 mod files;
 mod fuzz;
 mod legacy;
+mod pools;
 mod secrets;
 mod values;
 

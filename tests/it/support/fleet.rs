@@ -2,7 +2,7 @@
 
 use runnerfleet::config::{
     Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Pool, RegistrationKind,
-    Resources, Security, StoreConfig,
+    Resources, Security, StoreConfig, UpdatePolicy, Versions,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
