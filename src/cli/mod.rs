@@ -2,7 +2,10 @@
 
 mod config;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod dotenv;
+mod init;
 mod output;
 mod remove;
 mod serve;
@@ -69,6 +72,11 @@ enum Verb {
         after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run"
     )]
     Remove(remove::RemoveArgs),
+    /// Write a configuration to begin with, and the Dockerfiles of the languages that jobs need.
+    #[command(
+        after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
+    )]
+    Init(init::InitArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
@@ -127,6 +135,7 @@ async fn run(cli: Cli) -> ExitCode {
             Ok(config) => remove::remove(config, args).await,
             Err(code) => return code,
         },
+        Verb::Init(args) => init::init(&path, args),
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Completions { shell } => {

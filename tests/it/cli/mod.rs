@@ -3,5 +3,6 @@
 mod alone;
 mod beside;
 mod config;
+mod init;
 mod serving;
 mod usage;
