@@ -4,6 +4,7 @@ use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::ingest;
+use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
 use crate::queue::Queue;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// The hands.
     pub executor: Arc<Executor>,
+    /// Looks after persistent runners.
+    pub keeper: Keeper,
 }
 
 /// The durable memory of the configuration.
@@ -67,7 +70,16 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
 
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
-    pub fn join(config: Arc<Config>, queue: Arc<dyn Queue>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    /// `reread` reads the file again before a deploy; none: the configuration stays as it is.
+    ///
+    /// # Errors
+    /// A key cannot be read, or Docker's address makes no sense.
+    pub fn join(
+        config: Arc<Config>,
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        reread: Option<Reread>,
+    ) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
         let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
         let provider: Arc<dyn Provider> = Arc::new(docker);
@@ -77,15 +89,25 @@ impl Parts {
             .docker
             .concurrent_starts
             .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+        let starts = Arc::new(Semaphore::new(starts));
         let executor = Arc::new(Executor {
             config: config.clone(),
             store: store.clone(),
             provider: provider.clone(),
             client: client.clone(),
             memory: memory.clone(),
-            starts: Semaphore::new(starts),
+            starts: starts.clone(),
         });
-        Ok(Self { config, queue, store, provider, client, memory, executor })
+        let keeper = Keeper::new(persistent::Parts {
+            config: config.clone(),
+            store: store.clone(),
+            provider: provider.clone(),
+            client: client.clone(),
+            memory: memory.clone(),
+            starts,
+            reread,
+        });
+        Ok(Self { config, queue, store, provider, client, memory, executor, keeper })
     }
 }
 
@@ -95,6 +117,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// What it knows.
     pub memory: Arc<Memory>,
+    /// Looks after persistent runners.
+    pub keeper: Keeper,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -109,11 +133,20 @@ impl Running {
     }
 }
 
-/// Starts everything: receiver, ingest, the feeds, the reconciler, the local socket.
+/// Starts everything with this configuration; it is never read again.
+///
+/// # Errors
+/// As [`start_reading`].
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    start_reading(config, None).await
+}
+
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the local socket. `reread` reads the file again
+/// before a deploy.
 ///
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
@@ -126,8 +159,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
-    let parts = Parts::join(config.clone(), queue, store)?;
-    let Parts { queue, store, provider, client, memory, executor, .. } = parts;
+    let parts = Parts::join(config.clone(), queue, store, reread)?;
+    let Parts { queue, store, provider, client, memory, executor, keeper, .. } = parts;
 
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
@@ -149,10 +182,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     loops.spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
     loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
 
+    // Persistent runners: what they are wanted to be, they are.
+    loops.spawn(keeper.clone().keep(stop.clone()));
+
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client));
     let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
-    let desk = admin::router(Desk { config: config.clone(), memory: memory.clone(), executor });
+    let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
     let (receiver_stop, desk_stop) = (stop.clone(), stop.clone());
     loops.spawn(async move {
         let served = axum::serve(listener, receiver).with_graceful_shutdown(receiver_stop.cancelled_owned()).await;
@@ -172,7 +208,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         info!(%addr, "listening on http://{addr}{}", config.intake.path);
     }
 
-    let stopped = stop.clone();
+    let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {
         stopped.cancelled().await;
         loops.close();
@@ -180,10 +216,11 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
         }
         actions.close();
-        if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
+        let under_way = async { tokio::join!(actions.wait(), ending.close()) };
+        if tokio::time::timeout(LAST_ACTIONS, under_way).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
         drop(socket_file);
     });
-    Ok(Running { addr, memory, stop, task })
+    Ok(Running { addr, memory, keeper, stop, task })
 }

@@ -41,9 +41,15 @@ pub mod clock;
 
 pub mod overview;
 
+pub mod images;
+
 pub mod persistent;
 
+pub mod update;
+
 pub mod removal;
+
+pub mod adoption;
 
 pub mod readiness;
 

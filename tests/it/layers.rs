@@ -37,11 +37,18 @@ const LAYERS: &[(&str, &str)] = &[
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
+    // The images of the pools: what goes into them, building, and what is not needed any more.
+    ("images", "config model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
     ("persistent", "clock config github model provider store"),
+    // Base images: what is newer, and the way there and back.
+    ("update", "config images model persistent provider registry"),
     // Joins all of them.
     ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
-    ("cli", "admin app config durable model overview plan provider reconcile removal simulation"),
+    (
+        "cli",
+        "admin app clock config durable images model overview persistent plan provider reconcile registry removal simulation update",
+    ),
     ("lib", ""),
     ("main", "cli"),
 ];
@@ -65,8 +72,10 @@ const HOMES: &[(&str, &str)] = &[
     ("reqwest", "admin/client.rs registry simulation"),
     ("rustls", "cli github"),
     ("serde_yaml", "cli/output.rs config"),
-    ("strsim", "config"),
-    ("tar", "simulation/image"),
+    ("strsim", "cli/select.rs config"),
+    ("globset", "images/ignore.rs"),
+    ("prost", "provider/docker/build"),
+    ("tar", "images/context.rs provider/docker/probe.rs simulation/image"),
     ("tracing_subscriber", "cli config"),
 ];
 

@@ -25,9 +25,13 @@ mod outage;
 mod plan;
 /// The Docker provider on a real engine.
 mod provider;
+/// Registries of images.
+mod registry;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
 mod simulation;
 /// What several of them need.
 mod support;
+/// Base images that are out of date: found, and put in place of the old ones.
+mod update;
 /// The receiver and ingest: signed deliveries over real HTTP, down to the store.
 mod webhook;

@@ -3,6 +3,10 @@
 mod alone;
 mod beside;
 mod config;
+mod golden;
+mod help;
+mod kept;
 mod init;
 mod serving;
+mod terminal;
 mod usage;
