@@ -220,7 +220,11 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
             warn!("the local socket broke: {error}");
         }
     });
-    info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    if config.intake.secrets.is_empty() {
+        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on http://{addr}");
+    } else {
+        info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    }
 
     let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {

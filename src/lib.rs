@@ -51,6 +51,8 @@ pub mod update;
 
 pub mod removal;
 
+pub mod adoption;
+
 pub mod readiness;
 
 pub mod scheduler;

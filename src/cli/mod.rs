@@ -1,12 +1,17 @@
 //! The command line: what a user types, and which exit code comes back (0 done, 1 failed, 2 wrong use or configuration).
 
 mod act;
+mod adopt;
 mod check_base_image_update;
 mod config;
 mod confirm;
 mod demo;
 mod deploy;
+#[cfg(test)]
+mod documents;
+mod dotenv;
 mod drive;
+mod init;
 mod list;
 mod logs;
 mod notify;
@@ -28,9 +33,11 @@ use crate::persistent;
 use crate::simulation::agent::AgentCommand;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -117,6 +124,11 @@ Examples:
     /// Show what the reconciler would do now, and why not more. Changes nothing.
     #[command(after_help = "Example:\n  runnerfleet plan --output yaml")]
     Plan(view::PlanArgs),
+    /// Write a configuration to begin with, and the Dockerfiles of the languages that jobs need.
+    #[command(
+        after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
+    )]
+    Init(init::InitArgs),
     /// Ask the registries for newer base images: a newer tag, or another image behind the same one.
     #[command(after_help = "\
 How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
@@ -137,6 +149,19 @@ Example:
     /// Show the whole thing at work on this machine: a simulated GitHub, real containers, nothing to set up.
     #[command(after_help = "Example:\n  runnerfleet demo --jobs 50 --pools 3")]
     Demo(demo::DemoArgs),
+    /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
+    #[command(after_help = "\
+A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name
+(RUNNER_NAME) and the pool's org_url (RUNNER_REPO). All others are left alone, whatever they are called.
+
+Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its
+container is removed, and a new one takes the name. `rollout.max_unavailable` of a pool at a time.
+
+Examples:
+  runnerfleet adopt --all --dry-run
+  runnerfleet adopt --pool web --timeout 2h
+  runnerfleet adopt web-1 web-2 --yes")]
+    Adopt(adopt::AdoptArgs),
     /// Print completions for a shell.
     #[command(after_help = "Example:\n  runnerfleet completions bash > /etc/bash_completion.d/runnerfleet")]
     Completions {
@@ -184,6 +209,7 @@ async fn run(cli: Cli) -> ExitCode {
         verb => verb,
     };
     let result = match verb {
+        Verb::Init(args) => init::init(&path, args),
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Completions { shell } => {
@@ -211,6 +237,7 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::List(args) => list::list(config, args).await,
         Verb::Status(args) => status::status(config, args).await,
         Verb::Logs(args) => logs::logs(config, args).await,
+        Verb::Adopt(args) => adopt::adopt(config, args).await,
         Verb::Jobs(args) => view::jobs(config, args).await,
         Verb::Plan(args) => view::plan(config, args).await,
         Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
@@ -219,6 +246,7 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::StartRunners(_)
         | Verb::StopRunners(_)
         | Verb::RemoveRunners(_)
+        | Verb::Init(_)
         | Verb::Config(_)
         | Verb::Demo(_)
         | Verb::Completions { .. }
@@ -236,6 +264,7 @@ impl Verb {
             Self::List(args) => args.printing.quiet,
             Self::Status(args) => args.printing.quiet,
             Self::Logs(args) => args.quiet,
+            Self::Adopt(args) => args.printing.quiet,
             Self::Jobs(args) => args.printing.quiet,
             Self::Plan(args) => args.printing.quiet,
             Self::CheckBaseImageUpdate(args) => args.printing.quiet,
@@ -260,8 +289,20 @@ fn load(path: &Path, quiet: bool) -> Result<Config, ExitCode> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+/// A variable: of the environment, else of `.env` in the working directory.
 fn environment(name: &str) -> Option<String> {
+    static BESIDE: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let (variables, wrong) = dotenv::read(Path::new(".env"), &of_the_process);
+        for line in wrong {
+            complain(&format!("warning: {line}"));
+        }
+        variables
+    });
+    of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+fn of_the_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

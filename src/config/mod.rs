@@ -12,6 +12,8 @@ pub mod file;
 mod interpolate;
 mod later;
 mod leaf;
+mod legacy;
+pub mod migrate;
 mod names;
 mod node;
 mod notifications;
@@ -256,7 +258,7 @@ pub enum GitHubAuth {
 pub struct Intake {
     /// `/webhook`.
     pub path: String,
-    /// At least one; each is valid (rotation).
+    /// Each is valid (rotation). At least one where a pool is ephemeral; with none there is no receiver.
     pub secrets: Vec<SecretString>,
     /// Largest body, bytes. GitHub's own cap is 25 MB.
     pub max_body: u64,

@@ -46,6 +46,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("images", "config model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
     ("persistent", "clock config github model plan provider reconcile::memory store"),
+    // A runner of the former tool, out of service.
+    ("adoption", "github model provider"),
     // Base images: what is newer, and the way there and back.
     ("update", "config images model persistent provider registry"),
     // Joins all of them.
@@ -55,7 +57,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "admin app clock config durable images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation update",
+        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation update",
     ),
     ("lib", ""),
     ("main", "cli"),

@@ -5,6 +5,7 @@ mod beside;
 mod config;
 mod golden;
 mod help;
+mod init;
 mod kept;
 mod notify;
 mod scheduler;
