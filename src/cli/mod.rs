@@ -185,11 +185,11 @@ Examples:
 /// Runs the verb.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Whoever was first is as good: there is one provider in the tree.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if let Verb::StandInAgent(command) = cli.verb {
         return ExitCode::from(crate::simulation::agent::main_blocking(command));
     }
-    // Whoever was first is as good: there is one provider in the tree.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the async runtime")),
