@@ -115,13 +115,14 @@ Examples:
     /// Show what the reconciler would do now, and why not more. Changes nothing.
     #[command(after_help = "Example:\n  runnerfleet plan --output yaml")]
     Plan(view::PlanArgs),
-    /// Ask the registries for newer base images: a newer tag, or another image behind the same one.
+    /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
     #[command(after_help = "\
 How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
-Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one, or an update failed.
 
-Example:
-  runnerfleet check-base-image-update --output json")]
+Examples:
+  runnerfleet check-base-image-update --output json
+  runnerfleet check-base-image-update --apply --yes")]
     CheckBaseImageUpdate(check_base_image_update::CheckArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]

@@ -8,8 +8,7 @@ use super::step::{self, Found, GiveUp, Goal, QUIET_LOOKS, Seen, Step, Task, Then
 use crate::clock;
 use crate::config::Config;
 use crate::model::{
-    Container, ContainerStatus, Job, Observed, Registration, Runner, RunnerName, Scope, StateName, Wanted,
-    after,
+    Container, ContainerStatus, Job, Observed, Registration, Runner, RunnerName, Scope, StateName, Wanted, after,
 };
 use crate::provider::ContainerNews;
 use jiff::Timestamp;
