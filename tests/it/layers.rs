@@ -31,20 +31,23 @@ const LAYERS: &[(&str, &str)] = &[
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
     ("readiness", "clock github model provider store webhook"),
-    ("overview", "config model plan"),
-    ("removal", "model plan reconcile reconcile::memory"),
-    ("admin", "config model overview reconcile reconcile::memory removal"),
+    ("overview", "config model persistent plan"),
+    ("removal", "model persistent plan reconcile reconcile::memory"),
+    ("admin", "model overview persistent reconcile reconcile::memory removal"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
     // The images of the pools: what goes into them, building, and what is not needed any more.
     ("images", "config model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
-    ("persistent", "clock config github model provider store"),
+    ("persistent", "clock config github model plan provider reconcile::memory store"),
     // Base images: what is newer, and the way there and back.
     ("update", "config images model persistent provider registry"),
     // Joins all of them.
-    ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
+    (
+        "app",
+        "admin config durable github ingest persistent provider queue readiness reconcile reconcile::memory store webhook",
+    ),
     (
         "cli",
         "admin app clock config durable images model overview persistent plan provider reconcile registry removal simulation update",
