@@ -129,13 +129,14 @@ Examples:
         after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
     )]
     Init(init::InitArgs),
-    /// Ask the registries for newer base images: a newer tag, or another image behind the same one.
+    /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
     #[command(after_help = "\
 How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
-Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one, or an update failed.
 
-Example:
-  runnerfleet check-base-image-update --output json")]
+Examples:
+  runnerfleet check-base-image-update --output json
+  runnerfleet check-base-image-update --apply --yes")]
     CheckBaseImageUpdate(check_base_image_update::CheckArgs),
     /// Try out notifications.
     #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]

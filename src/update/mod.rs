@@ -3,6 +3,8 @@
 
 mod apply;
 mod check;
+mod steps;
 
 pub use apply::{Applied, Failure, Redeployed, Stage, Steps, apply};
 pub use check::{BaseImage, Update, check};
+pub use steps::{Environment, Keepers, Parts, Tell};
