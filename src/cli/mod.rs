@@ -27,6 +27,7 @@ mod times;
 mod view;
 mod watch;
 
+use crate::app::FromFile;
 use crate::config::file;
 use crate::config::{Config, Log};
 use crate::persistent;
@@ -37,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -300,6 +301,17 @@ fn environment(name: &str) -> Option<String> {
         variables
     });
     of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+/// The way back to the file.
+fn from_file(config: &Config) -> FromFile {
+    let path = config.file.clone();
+    FromFile {
+        reread: Arc::new(move || {
+            file::load(&path, &environment).map(|loaded| loaded.config).map_err(|problems| problems.to_string())
+        }),
+        env: Arc::new(environment),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
