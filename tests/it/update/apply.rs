@@ -23,6 +23,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        // For the simulated GitHub's own client; the program does so at its start.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let program = Program::set_up().await;
         let stand_in = image::ensure(
             &program.fleet.docker,
