@@ -43,13 +43,21 @@ pub mod overview;
 
 pub mod images;
 
+pub mod notify;
+
 pub mod persistent;
+
+pub mod maintenance;
 
 pub mod update;
 
 pub mod removal;
 
+pub mod adoption;
+
 pub mod readiness;
+
+pub mod scheduler;
 
 pub mod admin;
 

@@ -3,17 +3,18 @@
 use super::confirm::ask;
 use super::drive::{News, channel, drive};
 use super::output::{Care, Column, Printing, render};
-use super::source::{Need, Source};
+use super::source::{LAST_NOTICES, Need, Source};
 use super::summary::{self, Line};
 use super::times::duration;
 use super::{complain, environment, say};
 use crate::clock;
 use crate::config::{Config, Mode, file};
 use crate::model::PoolName;
+use crate::notify::Notifier;
 use crate::persistent::{Change, Options, Order, OutcomeKind, Progress};
 use crate::provider::docker::Docker;
 use crate::registry::{Client, DockerLogins};
-use crate::update::{Applied, BaseImage, Keepers, Parts, Update, apply, check};
+use crate::update::{Applied, BaseImage, Hands, Keepers, Parts, Update, apply, check};
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::Args;
@@ -95,6 +96,7 @@ fn question(updates: &[Update]) -> String {
 /// Update after update; what goes wrong with one keeps no other back.
 async fn take(config: Arc<Config>, docker: &Docker, updates: &[Update], args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let source = Source::find(Arc::clone(&config), Need::Change).await?;
+    let notifier = Notifier::start(&config);
     let keepers = Through { source: &source, config: Arc::clone(&config) };
     let options = Options { force: false, timeout: args.timeout.map(|timeout| timeout.as_secs()) };
     let names: Vec<String> = updates.iter().map(|update| update.from.clone()).collect();
@@ -105,10 +107,21 @@ async fn take(config: Arc<Config>, docker: &Docker, updates: &[Update], args: &C
             let _ = news.try_send(News { name: name.to_owned(), text: text.to_owned(), line: None });
         };
         for update in updates {
-            let env: crate::update::Environment = Arc::new(environment);
-            let parts = Parts::new(&config, docker, &keepers, env, options.clone(), &show, update).await;
-            let line = match parts {
-                Ok(parts) => line(&apply(&parts, update).await),
+            let hands = Hands {
+                config: &config,
+                docker,
+                keepers: &keepers,
+                notifier: &notifier,
+                env: Arc::new(environment),
+                options: options.clone(),
+                tell: &show,
+            };
+            let line = match Parts::new(hands, update).await {
+                Ok(parts) => {
+                    let applied = apply(&parts, update).await;
+                    applied.tell(&notifier);
+                    line(&applied)
+                }
                 Err(why) => Line::new(&update.from, OutcomeKind::Failed, "failed").because(why),
             };
             let ended = News { name: update.from.clone(), text: line.outcome.clone(), line: Some(line) };
@@ -127,7 +140,9 @@ async fn take(config: Arc<Config>, docker: &Docker, updates: &[Update], args: &C
             ));
         }
     }
-    match drive(&names, quiet, source.is_served(), hear, work).await?.lines() {
+    let ended = drive(&names, quiet, source.is_served(), hear, work).await;
+    tokio::join!(notifier.finish(LAST_NOTICES), source.finish());
+    match ended?.lines() {
         Ok(lines) => summary::print(&args.printing, clock::now(), "BASE IMAGE", lines),
         Err(interrupted) => {
             complain("`runnerfleet deploy` finishes what was begun: the file says what is wanted");

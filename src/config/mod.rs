@@ -12,12 +12,18 @@ pub mod file;
 mod interpolate;
 mod later;
 mod leaf;
+mod legacy;
+pub mod migrate;
 mod names;
 mod node;
+mod notifications;
+mod notify_shape;
 mod org_url;
 mod pool;
 mod problem;
 mod reading;
+mod schedule;
+mod schedule_shape;
 mod schema;
 mod secret;
 mod section;
@@ -26,7 +32,9 @@ mod summary;
 mod units;
 
 pub use file::{Loaded, load, parse};
+pub use notifications::{Form, Notifications, Rate, Recipient};
 pub use problem::{Problem, Problems};
+pub use schedule::{Schedule, Task, Window};
 pub use schema::schema;
 pub use summary::summary;
 
@@ -69,6 +77,10 @@ pub struct Config {
     pub versions: Versions,
     /// How it logs.
     pub log: Log,
+    /// Who is told of what.
+    pub notifications: Notifications,
+    /// What is done at regular times.
+    pub scheduler: Option<Schedule>,
 }
 
 /// One pool: one entry under `runners:`.
@@ -246,7 +258,7 @@ pub enum GitHubAuth {
 pub struct Intake {
     /// `/webhook`.
     pub path: String,
-    /// At least one; each is valid (rotation).
+    /// Each is valid (rotation). At least one where a pool is ephemeral; with none there is no receiver.
     pub secrets: Vec<SecretString>,
     /// Largest body, bytes. GitHub's own cap is 25 MB.
     pub max_body: u64,

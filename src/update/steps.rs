@@ -4,8 +4,9 @@ use super::apply::{Redeployed, Steps};
 use super::check::Update;
 use crate::config::edit::{Edit, ImageChange, change_images};
 use crate::config::{Config, Mode};
-use crate::images::{Options, current, ensure};
+use crate::images::{Options, current, ensure_and_tell};
 use crate::model::{PoolName, RunnerName};
+use crate::notify::Notifier;
 use crate::persistent::{self, Change, ChangeKind, Order, OutcomeKind, Progress, Verb};
 use crate::provider::docker::Docker;
 use async_trait::async_trait;
@@ -32,14 +33,27 @@ pub trait Keepers: Send + Sync {
 /// What an update says while it goes: of what, and what is done.
 pub type Tell<'a> = &'a (dyn Fn(&str, &str) + Send + Sync);
 
+/// What an update is carried out with.
+pub struct Hands<'a> {
+    /// The file as it is before.
+    pub config: &'a Config,
+    /// The engine, with the logins of registries.
+    pub docker: &'a Docker,
+    /// Whoever keeps the runners.
+    pub keepers: &'a dyn Keepers,
+    /// Who wants to know.
+    pub notifier: &'a Notifier,
+    /// For the `${…}` of the file.
+    pub env: Environment,
+    /// Those of the orders: how long jobs are waited for.
+    pub options: persistent::Options,
+    /// Whoever watches.
+    pub tell: Tell<'a>,
+}
+
 /// The real parts, for one update. Made before its first step: it notes what there is, for the way back.
 pub struct Parts<'a> {
-    config: &'a Config,
-    docker: &'a Docker,
-    keepers: &'a dyn Keepers,
-    env: Environment,
-    options: persistent::Options,
-    tell: Tell<'a>,
+    hands: Hands<'a>,
     /// The image behind the base's reference, and behind each pool's, before; by reference.
     before: BTreeMap<String, Option<String>>,
     edit: Mutex<Option<Arc<Edit>>>,
@@ -48,47 +62,38 @@ pub struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// `options` are those of the orders: how long jobs are waited for.
+    /// For this update.
     ///
     /// # Errors
     /// The engine cannot be looked at.
-    pub async fn new(
-        config: &'a Config,
-        docker: &'a Docker,
-        keepers: &'a dyn Keepers,
-        env: Environment,
-        options: persistent::Options,
-        tell: Tell<'a>,
-        update: &Update,
-    ) -> Result<Self, String> {
+    pub async fn new(hands: Hands<'a>, update: &Update) -> Result<Self, String> {
         let mut before = BTreeMap::new();
-        let images = update.pools.iter().filter_map(|pool| config.pool(pool)).map(|pool| pool.image.as_str());
+        let images = update.pools.iter().filter_map(|pool| hands.config.pool(pool)).map(|pool| pool.image.as_str());
         for reference in images.chain([update.from.as_str()]) {
-            let image = docker.image(reference).await.map_err(|error| error.to_string())?;
+            let image = hands.docker.image(reference).await.map_err(|error| error.to_string())?;
             before.insert(reference.to_owned(), image.map(|image| image.id));
         }
-        let (edit, touched) = (Mutex::default(), Mutex::default());
-        Ok(Self { config, docker, keepers, env, options, tell, before, edit, touched })
+        Ok(Self { hands, before, edit: Mutex::default(), touched: Mutex::default() })
     }
 
     /// Replaces these runners, and tells how each came through.
     async fn replace(&self, runners: Vec<RunnerName>) -> Result<Vec<(RunnerName, OutcomeKind, String)>, String> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).extend(runners.iter().cloned());
-        let order = Order { verb: Verb::Deploy, runners, options: self.options.clone() };
+        let order = Order { verb: Verb::Deploy, runners, options: self.hands.options.clone() };
         let (progress, mut hear) = mpsc::channel(WAITING);
         let mut ended = Vec::new();
         let listen = async {
             while let Some(Progress { runner, phase, outcome }) = hear.recv().await {
                 match outcome {
                     Some(outcome) => {
-                        (self.tell)(runner.as_str(), &outcome.text);
+                        (self.hands.tell)(runner.as_str(), &outcome.text);
                         ended.push((runner, outcome.kind, outcome.text));
                     }
-                    None => (self.tell)(runner.as_str(), &phase),
+                    None => (self.hands.tell)(runner.as_str(), &phase),
                 }
             }
         };
-        let (carried, ()) = tokio::join!(self.keepers.carry_out(order, progress), listen);
+        let (carried, ()) = tokio::join!(self.hands.keepers.carry_out(order, progress), listen);
         carried.map(|()| ended)
     }
 }
@@ -96,12 +101,12 @@ impl<'a> Parts<'a> {
 #[async_trait]
 impl Steps for Parts<'_> {
     fn tell(&self, pool: Option<&PoolName>, what: &str) {
-        let file = || self.config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        (self.tell)(&pool.map_or_else(file, ToString::to_string), what);
+        let file = || self.hands.config.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (self.hands.tell)(&pool.map_or_else(file, ToString::to_string), what);
     }
 
     async fn build(&self, update: &Update, pool: &PoolName) -> Result<(), String> {
-        let Some(pool) = self.config.pool(pool) else { return Ok(()) };
+        let Some(pool) = self.hands.config.pool(pool) else { return Ok(()) };
         let options = Options {
             bases: BTreeMap::from([(pool.name.clone(), update.to.clone())]),
             // The engine has the old image behind the tag.
@@ -109,10 +114,12 @@ impl Steps for Parts<'_> {
             ..Options::default()
         };
         let (sender, mut hear) = mpsc::channel(WAITING);
-        let work = async move { ensure(self.config, self.docker, &[pool], &options, &sender).await };
+        let work = async move {
+            ensure_and_tell(self.hands.config, self.hands.docker, &[pool], &options, &sender, self.hands.notifier).await
+        };
         let listen = async {
             while let Some(news) = hear.recv().await {
-                (self.tell)(pool.name.as_str(), &news.text);
+                (self.hands.tell)(pool.name.as_str(), &news.text);
             }
         };
         let (made, ()) = tokio::join!(work, listen);
@@ -123,11 +130,11 @@ impl Steps for Parts<'_> {
     }
 
     async fn roll_back(&self, update: &Update, pool: &PoolName) -> Result<(), String> {
-        let Some(pool) = self.config.pool(pool) else { return Ok(()) };
+        let Some(pool) = self.hands.config.pool(pool) else { return Ok(()) };
         if !update.changes_the_file() {
             // Else the next check would take the new image for one that is in use here, and the next build would use it.
             if let Some(Some(before)) = self.before.get(&update.from) {
-                self.docker.tag_image(before, &update.from).await.map_err(|error| error.to_string())?;
+                self.hands.docker.tag_image(before, &update.from).await.map_err(|error| error.to_string())?;
             }
         }
         if pool.build.is_none() {
@@ -135,16 +142,17 @@ impl Steps for Parts<'_> {
         }
         match self.before.get(&pool.image) {
             Some(Some(before)) => {
-                let moved = current::set_current(self.docker, &self.config.instance, &pool.name, before).await;
+                let moved =
+                    current::set_current(self.hands.docker, &self.hands.config.instance, &pool.name, before).await;
                 moved.map(|_| ()).map_err(|error| error.to_string())
             }
             // It had no image before: it has none again.
-            Some(None) | None => self.docker.remove_image(&pool.image).await.map_err(|error| error.to_string()),
+            Some(None) | None => self.hands.docker.remove_image(&pool.image).await.map_err(|error| error.to_string()),
         }
     }
 
     async fn change_file(&self, update: &Update) -> Result<(), String> {
-        let (file, env) = (self.config.file.clone(), Arc::clone(&self.env));
+        let (file, env) = (self.hands.config.file.clone(), Arc::clone(&self.hands.env));
         let change = ImageChange { from: update.from.clone(), to: update.to.clone() };
         let edit = tokio::task::spawn_blocking(move || change_images(&file, &[change], &*env)).await;
         let edit = edit.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
@@ -160,10 +168,10 @@ impl Steps for Parts<'_> {
     }
 
     async fn redeploy(&self, pool: &PoolName) -> Redeployed {
-        if self.config.pool(pool).is_none_or(|pool| pool.mode == Mode::Ephemeral) {
+        if self.hands.config.pool(pool).is_none_or(|pool| pool.mode == Mode::Ephemeral) {
             return Redeployed::Done;
         }
-        let changes = match self.keepers.difference(pool).await {
+        let changes = match self.hands.keepers.difference(pool).await {
             Ok(changes) => changes,
             Err(why) => return Redeployed::Broken(why),
         };

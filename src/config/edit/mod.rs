@@ -201,6 +201,25 @@ pub fn change_images(
     Ok(Edit { file, backup, values: changed.values, before, after: changed.text.into_bytes() })
 }
 
+/// Puts what `make` makes of the file's text in its place, and gives back where the old text is kept. Nothing is done where
+/// `make` gives nothing. Like [`change_images`] in all else.
+///
+/// # Errors
+/// What `make` refuses, or see [`EditError`].
+pub fn rewrite<E: From<EditError>>(
+    file: &Path,
+    make: impl FnOnce(&str) -> Result<Option<String>, E>,
+) -> Result<Option<PathBuf>, E> {
+    let held = file::Held::open(file)?;
+    let before = std::str::from_utf8(held.bytes()).map_err(|error| EditError::Unreadable {
+        file: file.to_path_buf(),
+        why: format!("it is not UTF-8 ({error})"),
+    })?;
+    let Some(after) = make(before)? else { return Ok(None) };
+    let (_, backup) = held.replace(after.as_bytes())?;
+    Ok(Some(backup))
+}
+
 impl Edit {
     /// Puts the text from before back, byte for byte.
     ///

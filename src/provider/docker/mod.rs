@@ -6,6 +6,7 @@
 //! - `launch`: create, start with the credential
 //! - `containers`: look, remove
 //! - `again`: what only the container of a persistent runner goes through: stopped, started again, kept up
+//! - [`adoption`]: containers of the former tool, on a person's word
 //! - `output`: a container's output, as it comes
 //! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
 //! - `watch`: the feed of news
@@ -17,6 +18,7 @@
 //! Nothing is asked of the engine when a [`Docker`] is made: it may be away at the start of the program, or later. Each
 //! call connects anew and heals by itself.
 
+pub mod adoption;
 mod again;
 mod body;
 pub mod build;
