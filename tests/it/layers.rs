@@ -82,7 +82,7 @@ const HOMES: &[(&str, &str)] = &[
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
     ("reqwest", "admin/client.rs notify/send.rs registry simulation"),
-    ("rustls", "cli github"),
+    ("rustls", "cli github simulation/agent/connection.rs simulation/github/server.rs"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "cli/select.rs config"),
     ("globset", "images/ignore.rs"),
