@@ -10,7 +10,8 @@ async fn said(arguments: &[&str]) -> Said {
 #[tokio::test]
 async fn every_verb_has_an_example_in_its_help() {
     let verbs = ["", "serve", "list", "jobs", "plan", "remove", "config", "config check", "config schema", "demo"];
-    for verb in verbs.into_iter().chain(["completions"]) {
+    let told = ["notify", "notify test", "notify test-all", "scheduler", "scheduler status", "scheduler run-now"];
+    for verb in verbs.into_iter().chain(told).chain(["completions"]) {
         let mut arguments: Vec<&str> = verb.split_whitespace().collect();
         arguments.push("--help");
         let help = said(&arguments).await;
