@@ -5,6 +5,7 @@ use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::ingest;
 use crate::notify::Notifier;
+use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
 use crate::queue::Queue;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// The hands.
     pub executor: Arc<Executor>,
+    /// Looks after persistent runners.
+    pub keeper: Keeper,
     /// Who is told.
     pub notifier: Notifier,
     /// What the scheduler does; without it there is no scheduler.
@@ -76,7 +79,16 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
 
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
-    pub fn join(config: Arc<Config>, queue: Arc<dyn Queue>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    /// `reread` reads the file again before a deploy; none: the configuration stays as it is.
+    ///
+    /// # Errors
+    /// A key cannot be read, or Docker's address makes no sense.
+    pub fn join(
+        config: Arc<Config>,
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        reread: Option<Reread>,
+    ) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
         let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
         let provider: Arc<dyn Provider> = Arc::new(docker);
@@ -86,6 +98,7 @@ impl Parts {
             .docker
             .concurrent_starts
             .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+        let starts = Arc::new(Semaphore::new(starts));
         let notifier = Notifier::start(&config);
         let executor = Arc::new(Executor {
             config: config.clone(),
@@ -93,11 +106,20 @@ impl Parts {
             provider: provider.clone(),
             client: client.clone(),
             memory: memory.clone(),
-            starts: Semaphore::new(starts),
+            starts: starts.clone(),
             notifier: notifier.clone(),
         });
+        let keeper = Keeper::new(persistent::Parts {
+            config: config.clone(),
+            store: store.clone(),
+            provider: provider.clone(),
+            client: client.clone(),
+            memory: memory.clone(),
+            starts,
+            reread,
+        });
         let scheduled = None;
-        Ok(Self { config, queue, store, provider, client, memory, executor, notifier, scheduled })
+        Ok(Self { config, queue, store, provider, client, memory, executor, keeper, notifier, scheduled })
     }
 }
 
@@ -107,6 +129,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// What it knows.
     pub memory: Arc<Memory>,
+    /// Looks after persistent runners.
+    pub keeper: Keeper,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -121,11 +145,20 @@ impl Running {
     }
 }
 
-/// Starts everything: receiver, ingest, the feeds, the reconciler, the local socket.
+/// Starts everything with this configuration; it is never read again.
+///
+/// # Errors
+/// As [`start_reading`].
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    start_reading(config, None).await
+}
+
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the local socket. `reread` reads the file again
+/// before a deploy.
 ///
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
@@ -138,8 +171,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
-    let parts = Parts::join(config.clone(), queue, store)?;
-    let Parts { queue, store, provider, client, memory, executor, notifier, scheduled, .. } = parts;
+    let parts = Parts::join(config.clone(), queue, store, reread)?;
+    let Parts { queue, store, provider, client, memory, executor, keeper, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
@@ -161,6 +194,9 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     loops.spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
     loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
 
+    // Persistent runners: what they are wanted to be, they are.
+    loops.spawn(keeper.clone().keep(stop.clone()));
+
     // What is done at regular times.
     if let Some(actions) = scheduled.filter(|_| config.scheduler.as_ref().is_some_and(|schedule| schedule.enabled)) {
         let (config, store, notifier, stop) = (config.clone(), store.clone(), notifier.clone(), stop.clone());
@@ -170,7 +206,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client));
     let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
-    let desk = admin::router(Desk { config: config.clone(), memory: memory.clone(), executor });
+    let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
     let (receiver_stop, desk_stop) = (stop.clone(), stop.clone());
     loops.spawn(async move {
         let served = axum::serve(listener, receiver).with_graceful_shutdown(receiver_stop.cancelled_owned()).await;
@@ -184,9 +220,13 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             warn!("the local socket broke: {error}");
         }
     });
-    info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    if config.intake.secrets.is_empty() {
+        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on http://{addr}");
+    } else {
+        info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    }
 
-    let stopped = stop.clone();
+    let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {
         stopped.cancelled().await;
         loops.close();
@@ -194,11 +234,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
         }
         actions.close();
-        if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
+        let under_way = async { tokio::join!(actions.wait(), ending.close()) };
+        if tokio::time::timeout(LAST_ACTIONS, under_way).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
         notifier.finish(LAST_NOTICES).await;
         drop(socket_file);
     });
-    Ok(Running { addr, memory, stop, task })
+    Ok(Running { addr, memory, keeper, stop, task })
 }

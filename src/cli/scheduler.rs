@@ -135,7 +135,7 @@ async fn alone(config: Config) -> anyhow::Result<ExitCode> {
 
 fn joined(config: Config) -> anyhow::Result<Parts> {
     let (queue, store) = open_store(&config)?;
-    Parts::join(Arc::new(config), queue, store)
+    Parts::join(Arc::new(config), queue, store, None)
 }
 
 fn looped(parts: &Parts, stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {

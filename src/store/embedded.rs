@@ -2,7 +2,7 @@
 
 use super::{Reservation, Reserved, Saved, Snapshot, Store, StoreChange, StoreError, Version, Versioned};
 use crate::durable::embedded::{EmbeddedDb, JOBS, LEASES, NOTES, RUNNERS, Row, Step, Unavailable};
-use crate::model::{HostId, Job, JobId, JobKey, Runner, RunnerName, StateName};
+use crate::model::{HostId, Job, JobId, JobKey, Runner, RunnerName};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use redb::{AccessGuard, ReadTransaction, ReadableTable, TableError};
@@ -146,7 +146,7 @@ fn job_over(job: &Job) -> Option<Timestamp> {
 
 /// So may a runner that is removed.
 fn runner_over(runner: &Runner) -> Option<Timestamp> {
-    (runner.state.name == StateName::Removed).then_some(runner.state.since)
+    runner.over_since()
 }
 
 fn save_job(
@@ -203,23 +203,25 @@ fn reserve(
     wish: Reservation,
     json: &[u8],
 ) -> Result<Reserved, redb::Error> {
-    let Reservation { runner, min_idle, pool_max, fleet_max, host_max } = wish;
-    if step.tables.runners.get(runner.name.as_str())?.is_some() {
+    let Reservation { runner, seen, min_idle, pool_max, fleet_max, host_max } = wish;
+    let version = stands(step.tables.runners.get(runner.name.as_str())?).map_or(0, |row| row.version);
+    if version != seen {
         return Ok(Reserved::NameTaken);
     }
     let counted = &*step.counted;
     let places = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
-    if counted.queued(&runner.pool).saturating_add(places(min_idle)) <= counted.supply(&runner.pool) {
+    let is_kept = runner.kept.is_some();
+    if !is_kept && counted.queued(&runner.pool).saturating_add(places(min_idle)) <= counted.supply(&runner.pool) {
         return Ok(Reserved::Covered);
     }
-    let full = counted.live(&runner.pool) >= places(pool_max)
+    let full = (!is_kept && counted.live(&runner.pool) >= places(pool_max))
         || counted.live_in_all() >= places(fleet_max)
         || counted.on_host(&runner.owner) >= places(host_max);
     if full {
         return Ok(Reserved::Full);
     }
-    write_runner(step, changes, 1, runner, json)?;
-    Ok(Reserved::Granted(1))
+    write_runner(step, changes, seen + 1, runner, json)?;
+    Ok(Reserved::Granted(seen + 1))
 }
 
 /// The name of a row that may go.

@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("store", "durable model"),
     ("provider", "config model"),
     ("github", "clock config model"),
+    ("registry", "clock config provider"),
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
@@ -35,22 +36,28 @@ const LAYERS: &[(&str, &str)] = &[
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
     ("readiness", "clock github model provider store webhook"),
-    ("overview", "config model plan"),
-    ("removal", "model plan reconcile reconcile::memory"),
-    ("admin", "clock config model overview reconcile reconcile::memory removal scheduler"),
+    ("overview", "config model persistent plan"),
+    ("removal", "model persistent plan reconcile reconcile::memory"),
+    ("admin", "clock model overview persistent reconcile reconcile::memory removal scheduler"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
+    // The images of the pools: what goes into them, building, and what is not needed any more.
+    ("images", "config model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
-    ("persistent", "clock config github model provider store"),
+    ("persistent", "clock config github model plan provider reconcile::memory store"),
+    // A runner of the former tool, out of service.
+    ("adoption", "github model provider"),
+    // Base images: what is newer, and the way there and back.
+    ("update", "config images model persistent provider registry"),
     // Joins all of them.
     (
         "app",
-        "admin config durable github ingest notify provider queue readiness reconcile reconcile::memory scheduler store webhook",
+        "admin config durable github ingest notify persistent provider queue readiness reconcile reconcile::memory scheduler store webhook",
     ),
     (
         "cli",
-        "admin app clock config durable model notify notify::event overview plan provider reconcile removal scheduler simulation",
+        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -72,11 +79,13 @@ const HOMES: &[(&str, &str)] = &[
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
-    ("reqwest", "admin/client.rs notify/send.rs simulation"),
+    ("reqwest", "admin/client.rs notify/send.rs registry simulation"),
     ("rustls", "cli github"),
     ("serde_yaml", "cli/output.rs config"),
-    ("strsim", "config"),
-    ("tar", "simulation/image"),
+    ("strsim", "cli/select.rs config"),
+    ("globset", "images/ignore.rs"),
+    ("prost", "provider/docker/build"),
+    ("tar", "images/context.rs provider/docker/probe.rs simulation/image"),
     ("tracing_subscriber", "cli config"),
 ];
 

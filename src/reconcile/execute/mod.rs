@@ -84,7 +84,7 @@ pub struct Executor {
     /// What is known; every result is put there at once.
     pub memory: Arc<Memory>,
     /// Creates and starts under way at once on this engine.
-    pub starts: Semaphore,
+    pub starts: Arc<Semaphore>,
     /// Who wants to know.
     pub notifier: Notifier,
 }

@@ -69,7 +69,7 @@ fn a_file_that_cannot_be_used_is_told_and_an_open_one_warned_of() {
 fn a_secret_in_the_file_itself_is_warned_of_and_not_shown() {
     let text =
         minimal_and("github: {auth: {token: ghp_inline}}\nqueue: {backend: redis, redis: {url: 'redis://:pw@h'}}\n");
-    let Loaded { config, warnings } = good(&text);
+    let Loaded { config, warnings, .. } = good(&text);
     let shown = warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(warnings.len(), 2, "{shown}");
     assert!(warnings.iter().all(|warning| warning.message.contains("stands in the file itself")), "{shown}");

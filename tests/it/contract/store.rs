@@ -53,7 +53,7 @@ async fn put(store: &Arc<dyn Store>, version: u64, runner: Runner) -> u64 {
 }
 
 fn wish(runner: Runner) -> Reservation {
-    Reservation { runner, min_idle: 0, pool_max: 100, fleet_max: 100, host_max: 100 }
+    Reservation { runner, seen: 0, min_idle: 0, pool_max: 100, fleet_max: 100, host_max: 100 }
 }
 
 async fn heard(feed: &mut Receiver<StoreChange>) -> StoreChange {
@@ -214,7 +214,9 @@ async fn bounds_of_pool_fleet_and_host_hold(mut bed: Bed) {
     let bounded = |pool_max, fleet_max, host_max| {
         let store = Arc::clone(&store);
         let runner = runner("new", "linux", "b");
-        async move { store.reserve(Reservation { runner, min_idle: 0, pool_max, fleet_max, host_max }).await.unwrap() }
+        async move {
+            store.reserve(Reservation { runner, seen: 0, min_idle: 0, pool_max, fleet_max, host_max }).await.unwrap()
+        }
     };
     assert_eq!(bounded(2, 100, 100).await, Reserved::Full, "the pool has two");
     assert_eq!(bounded(100, 3, 100).await, Reserved::Full, "the fleet has three");
