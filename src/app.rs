@@ -3,6 +3,7 @@
 use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
+use crate::inbound::Inbound;
 use crate::ingest;
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
@@ -123,6 +124,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .await
         .with_context(|| format!("listening on {} (http.listen)", config.http.listen))?;
     let addr = listener.local_addr().context("asking for the address that was bound")?;
+    let inbound = Inbound::open(&config.http).context("reading the certificate of http.tls")?;
+    let scheme = inbound.scheme();
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
@@ -150,23 +153,19 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
 
     // The receiver, and the desk for the verbs.
-    let readiness = Arc::new(Probes::new(store, provider, client));
-    let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
+    let readiness = Arc::new(Probes::new(store, provider, client.clone()));
+    let receiver = Receiver::new(config.clone(), Some(queue), readiness);
+    loops.spawn(receiver.sources.clone().keep_current(client, stop.clone()));
     let desk = admin::router(Desk { config: config.clone(), memory: memory.clone(), executor });
-    let (receiver_stop, desk_stop) = (stop.clone(), stop.clone());
-    loops.spawn(async move {
-        let served = axum::serve(listener, receiver).with_graceful_shutdown(receiver_stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            warn!("the receiver broke: {error}");
-        }
-    });
+    let desk_stop = stop.clone();
+    loops.spawn(inbound.serve(listener, webhook::router(receiver), stop.clone()));
     loops.spawn(async move {
         let served = axum::serve(desk_listener, desk).with_graceful_shutdown(desk_stop.cancelled_owned()).await;
         if let Err(error) = served {
             warn!("the local socket broke: {error}");
         }
     });
-    info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    info!(%addr, "listening on {scheme}://{addr}{}", config.intake.path);
 
     let stopped = stop.clone();
     let task = tokio::spawn(async move {

@@ -24,7 +24,8 @@ const LAYERS: &[(&str, &str)] = &[
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
-    ("webhook", "clock config model plan queue"),
+    ("inbound", "clock config github model"),
+    ("webhook", "clock config inbound model plan queue"),
     ("ingest", "clock config model plan queue reconcile::memory store"),
     ("reconcile", "clock config github ingest model plan provider queue reconcile::memory store"),
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
@@ -39,7 +40,10 @@ const LAYERS: &[(&str, &str)] = &[
     // Runners that are kept: what is ordered, what to do next, and the hands.
     ("persistent", "clock config github model provider store"),
     // Joins all of them.
-    ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
+    (
+        "app",
+        "admin config durable github inbound ingest provider queue readiness reconcile reconcile::memory store webhook",
+    ),
     ("cli", "admin app config durable model overview plan provider reconcile removal simulation"),
     ("lib", ""),
     ("main", "cli"),
@@ -50,22 +54,26 @@ const LAYERS: &[(&str, &str)] = &[
 const HOMES: &[(&str, &str)] = &[
     ("anyhow", "app.rs cli"),
     ("aws_lc_rs", "simulation/keys.rs"),
-    ("axum", "admin app.rs simulation/github webhook"),
+    ("axum", "admin app.rs inbound simulation/github webhook"),
     ("bollard", "provider/docker"),
     ("clap", "cli simulation/agent"),
     ("clap_complete", "cli"),
     ("comfy_table", "cli"),
     ("hmac", "simulation webhook"),
+    ("hyper", "inbound"),
+    ("hyper_util", "inbound"),
     ("indicatif", "cli"),
+    ("ipnet", "config github inbound"),
     ("jsonwebtoken", "github simulation/github"),
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
     ("reqwest", "admin/client.rs simulation"),
-    ("rustls", "cli github"),
+    ("rustls", "cli config/certificate.rs github inbound/tls.rs"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "config"),
     ("tar", "simulation/image"),
+    ("tokio_rustls", "inbound/tls.rs"),
     ("tracing_subscriber", "cli config"),
 ];
 

@@ -3,6 +3,7 @@
 mod faults;
 mod files;
 mod fuzz;
+mod receiver;
 mod secrets;
 mod values;
 
