@@ -29,6 +29,9 @@ const BUFFER: usize = 16 * 1024;
 /// answer would be lost with the connection.
 const LINGER: (u64, Duration) = (1 << 20, Duration::from_secs(2));
 
+/// For so long where the program is ending.
+const LINGER_AT_THE_END: Duration = Duration::from_millis(300);
+
 /// When to come back, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
@@ -131,8 +134,13 @@ where
     }
     if let Some(connection) = connection.take() {
         let stream = connection.into_parts().io.into_inner().stream;
-        let lingered = tokio::time::timeout(LINGER.1, linger(stream));
-        let _ = if stopping { lingered.await } else { stop.run_until_cancelled(lingered).await.unwrap_or(Ok(())) };
+        let rest = linger(stream);
+        let _ = if stopping {
+            tokio::time::timeout(LINGER_AT_THE_END, rest).await
+        } else {
+            let rest = tokio::time::timeout(LINGER.1, rest);
+            stop.run_until_cancelled(rest).await.unwrap_or(Ok(()))
+        };
     }
 }
 

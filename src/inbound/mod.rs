@@ -22,6 +22,7 @@ use crate::config::certificate::PairError;
 use accept::accept;
 use axum::Router;
 use connection::Room;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seats::Seats;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,9 +107,18 @@ impl Inbound {
     }
 }
 
-/// As many connections as the process may have files, less what others need.
+/// As many connections as the process may have files, less what others need. Its own limit is raised as far as it may be.
 fn within_the_files(wanted: usize) -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = getrlimit(Resource::Nofile);
+    let needed = (wanted as u64).saturating_add(OTHER_FILES);
+    let allowed = limit.maximum.map_or(needed, |most| most.min(needed));
+    let files = match limit.current {
+        Some(files) if files < allowed => {
+            let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum: limit.maximum });
+            Some(if raised.is_ok() { allowed } else { files })
+        }
+        unchanged => unchanged,
+    };
     let most = files.map_or(usize::MAX, |files| {
         // With a very low limit, half of it.
         usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX)
