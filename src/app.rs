@@ -65,12 +65,19 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
     }
 }
 
+/// The engine of the configuration, which is not asked anything yet.
+///
+/// # Errors
+/// Its address is none that this program can speak to.
+pub fn engine(config: &Config) -> anyhow::Result<Docker> {
+    Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")
+}
+
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
     pub fn join(config: Arc<Config>, queue: Arc<dyn Queue>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
-        let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
-        let provider: Arc<dyn Provider> = Arc::new(docker);
+        let provider: Arc<dyn Provider> = Arc::new(engine(&config)?);
         let memory = Arc::new(Memory::new(config.host.clone()));
         // Measured on Docker 20.10: beyond two starts for each processor only the latency of each grows.
         let starts = config

@@ -1,7 +1,10 @@
 //! The command line: what a user types, and which exit code comes back (0 done, 1 failed, 2 wrong use or configuration).
 
+mod build;
+mod build_news;
 mod config;
 mod demo;
+mod images;
 mod output;
 mod remove;
 mod serve;
@@ -66,6 +69,15 @@ enum Verb {
         after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run"
     )]
     Remove(remove::RemoveArgs),
+    /// Build the images of pools that have a `build_image`. One whose inputs did not change is left as it is.
+    #[command(
+        alias = "build-runners-images",
+        after_help = "Examples:\n  runnerfleet build\n  runnerfleet build web --pull --build-arg NODE_VERSION=24.1.0"
+    )]
+    Build(build::BuildArgs),
+    /// Show the images of the pools, or remove those that nothing uses.
+    #[command(after_help = "Examples:\n  runnerfleet images -o wide\n  runnerfleet images prune --dry-run")]
+    Images(images::ImagesArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
@@ -122,6 +134,14 @@ async fn run(cli: Cli) -> ExitCode {
         },
         Verb::Remove(args) => match load(&path) {
             Ok(config) => remove::remove(config, args).await,
+            Err(code) => return code,
+        },
+        Verb::Build(args) => match load(&path) {
+            Ok(config) => build::build(config, args).await,
+            Err(code) => return code,
+        },
+        Verb::Images(args) => match load(&path) {
+            Ok(config) => images::images(config, args).await,
             Err(code) => return code,
         },
         Verb::Config(verb) => config::run(&path, &verb),
