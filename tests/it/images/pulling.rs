@@ -1,6 +1,7 @@
 //! Bases that come from a registry.
 
 use super::{Bench, id, kinds};
+use crate::support::docker::docker;
 use crate::support::registry::{PASSWORD, Registry, USER};
 use runnerfleet::images::{Kind, NewsKind, Options};
 use runnerfleet::provider::{Credentials, Login, RegistryCredentials};
@@ -46,8 +47,11 @@ async fn a_missing_base_is_pulled_and_one_that_moved_with_pull() {
     let web = bench.current("web");
 
     // The same tag, another image.
+    let pulled = id(&base).unwrap();
     bench.move_base("moved");
     registry.push(&bench.base, "acme/base:2.0.0");
+    // Pushing took the local name away.
+    docker(&["tag", &pulled, &base]);
     let (ensured, _) = bench.ensure(&Options::default()).await;
     assert_eq!(kinds(&ensured), [Kind::UpToDate, Kind::UpToDate], "nobody asked the registry");
     let (ensured, _) = bench.ensure(&Options { pull: true, ..Options::default() }).await;
