@@ -68,6 +68,7 @@ on_exit() {
         done
     fi
     trap '' INT TERM HUP
+    ! declare -F clear_up >/dev/null || clear_up # the script's own
     stop_engine
     give_back
     exit "$code"

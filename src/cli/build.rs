@@ -1,17 +1,19 @@
 //! `runnerfleet build`.
 
 use super::build_news::Board;
-use super::output::{Column, Output, or_dash, pool_names, render, span};
-use super::{complain, environment, say};
+use super::output::{Column, Printing, or_dash, pool_names, render, span};
+use super::{WrongUse, complain, environment, say};
 use crate::app::engine;
 use crate::clock;
 use crate::config::{Config, Pool};
 use crate::images::{Ensured, Kind, Options, ensure};
 use crate::provider::docker::build::Builder;
+use crate::registry::DockerLogins;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -36,12 +38,8 @@ pub(super) struct BuildArgs {
     /// Only say what would be built.
     #[arg(long)]
     dry_run: bool,
-    /// No progress and no table: only what went wrong.
-    #[arg(short, long)]
-    quiet: bool,
-    /// How to print; `wide` is a table with all columns.
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Output,
+    #[command(flatten)]
+    pub(super) printing: Printing,
 }
 
 fn build_arg(text: &str) -> Result<(String, Option<String>), String> {
@@ -71,13 +69,8 @@ const FAILED: &str = "failed";
 const NOTHING: &str = "nothing to build";
 
 pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<ExitCode> {
-    let pools = match chosen(&config, &args.pools) {
-        Ok(pools) => pools,
-        Err(why) => {
-            complain(&format!("error: {why}"));
-            return Ok(ExitCode::from(2));
-        }
-    };
+    let pools = chosen(&config, &args.pools).map_err(WrongUse)?;
+    let Printing { output, quiet } = args.printing;
     let options = Options {
         args: given(args.args),
         no_cache: args.no_cache,
@@ -87,9 +80,9 @@ pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<Exi
         ..Options::default()
     };
     let (buildable, other): (Vec<&Pool>, Vec<&Pool>) = pools.into_iter().partition(|pool| pool.build.is_some());
-    let docker = engine(&config)?;
+    let docker = engine(&config)?.with_credentials(Arc::new(DockerLogins::of_docker(&environment)));
     let (sender, receiver) = mpsc::channel(NEWS);
-    let board = tokio::spawn(Board::new(args.quiet, &buildable).show(receiver));
+    let board = tokio::spawn(Board::new(quiet, &buildable).show(receiver));
     let ensured = ensure(&config, &docker, &buildable, &options, &sender).await;
     drop(sender);
     // Nothing is printed between the lines of the progress.
@@ -111,9 +104,9 @@ pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<Exi
             complain(&format!("error: pool `{}`: {error}", one.pool));
         }
     }
-    let is_table = matches!(args.output, Output::Table | Output::Wide);
+    let is_table = output.is_table();
     if lines.is_empty() && is_table {
-        if !args.quiet {
+        if !quiet {
             complain("no pool has a `build_image`: there is nothing to build");
         }
         return Ok(ExitCode::SUCCESS);
@@ -127,10 +120,10 @@ pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<Exi
         Column { heading: "ID", narrow: false, text: |line, _| or_dash(line.id.as_deref()) },
         Column { heading: "WHY", narrow: true, text: |line, _| line.why.clone().unwrap_or_default() },
     ];
-    if !args.quiet || !is_table {
-        say(&render(args.output, clock::now(), &lines, &columns)?)?;
+    if !quiet || !is_table {
+        say(&render(output, clock::now(), &lines, &columns)?)?;
     }
-    if !args.quiet && is_table {
+    if !quiet && is_table {
         say(&summary(&lines))?;
     }
     let failed = lines.iter().any(|line| line.outcome == FAILED);

@@ -1,6 +1,7 @@
 //! `runnerfleet images`.
 
-use super::output::{Column, Output, or_dash, render, span};
+use super::confirm::{ask, listed};
+use super::output::{Care, Column, Printing, or_dash, render, span};
 use super::{complain, say};
 use crate::app::engine;
 use crate::clock;
@@ -12,7 +13,6 @@ use crate::model::age;
 use crate::provider::docker::Docker;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -20,12 +20,18 @@ use std::process::ExitCode;
 pub(super) struct ImagesArgs {
     #[command(subcommand)]
     verb: Option<ImagesVerb>,
-    /// How to print; `wide` is a table with all columns.
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Output,
-    /// Only what went wrong: nothing, where nothing did.
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    printing: Printing,
+}
+
+impl ImagesArgs {
+    /// `--quiet`.
+    pub(super) fn is_quiet(&self) -> bool {
+        match &self.verb {
+            Some(ImagesVerb::Prune(args)) => args.printing.quiet,
+            None => self.printing.quiet,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,34 +42,25 @@ enum ImagesVerb {
 }
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct PruneArgs {
     /// Also the one before the current one of each pool, which is kept for a roll-back.
     #[arg(long)]
     all: bool,
-    /// Only say what would be removed.
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask.
-    #[arg(short, long)]
-    yes: bool,
-    /// Only what went wrong.
-    #[arg(short, long)]
-    quiet: bool,
-    /// How to print; `wide` is a table with all columns.
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Output,
+    #[command(flatten)]
+    care: Care,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 pub(super) async fn images(config: Config, args: ImagesArgs) -> anyhow::Result<ExitCode> {
     let docker = engine(&config)?;
     match args.verb {
-        None => list(&config, &docker, args.output, args.quiet).await,
+        None => list(&config, &docker, &args.printing).await,
         Some(ImagesVerb::Prune(args)) => clear(&config, &docker, &args).await,
     }
 }
 
-async fn list(config: &Config, docker: &Docker, output: Output, quiet: bool) -> anyhow::Result<ExitCode> {
+async fn list(config: &Config, docker: &Docker, printing: &Printing) -> anyhow::Result<ExitCode> {
     let pools: Vec<_> = config.pools.iter().collect();
     let rows = inventory(config, docker, &pools).await?;
     let columns = [
@@ -83,13 +80,12 @@ async fn list(config: &Config, docker: &Docker, output: Output, quiet: bool) -> 
         Column { heading: "IMAGE", narrow: false, text: |row, _| row.image.clone() },
         Column { heading: "WHY", narrow: false, text: |row, _| row.why.clone().unwrap_or_default() },
     ];
-    let is_table = matches!(output, Output::Table | Output::Wide);
-    if is_table && (quiet || rows.is_empty()) {
-        if !quiet {
+    if printing.output.is_table() && rows.is_empty() {
+        if !printing.quiet {
             complain("no pools");
         }
     } else {
-        say(&render(output, clock::now(), &rows, &columns)?)?;
+        say(&render(printing.output, clock::now(), &rows, &columns)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,26 +119,23 @@ impl Line {
 
 async fn clear(config: &Config, docker: &Docker, args: &PruneArgs) -> anyhow::Result<ExitCode> {
     let found = look(config, docker, args.all).await?;
-    let is_table = matches!(args.output, Output::Table | Output::Wide);
+    let is_table = args.printing.output.is_table();
     if found.is_empty() && is_table {
-        if !args.quiet {
+        if !args.printing.quiet {
             say("no image can go: each is current, the one before it, or used by a container")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if args.dry_run {
+    if args.care.dry_run {
         let lines: Vec<_> = found.iter().map(|image| Line::new(image, "would go", None)).collect();
         return show(args, &lines);
     }
-    if !args.yes && !found.is_empty() {
-        if !std::io::stdin().is_terminal() {
-            complain("error: there is nobody to ask: give --yes to remove them, or --dry-run to see them");
-            return Ok(ExitCode::from(2));
-        }
-        for image in &found {
-            complain(&format!("{}  {}  {}", short(&image.id), bytes(image.size), image.names.join(", ")));
-        }
-        if !confirmed(&format!("Remove {} image(s)? [y/N] ", found.len()))? {
+    if !found.is_empty() {
+        let names: Vec<String> = found
+            .iter()
+            .map(|image| image.names.first().cloned().unwrap_or_else(|| short(&image.id).to_owned()))
+            .collect();
+        if !ask(args.care.yes, &format!("Remove {}?", listed(&names)))? {
             complain("nothing was removed");
             return Ok(ExitCode::from(1));
         }
@@ -169,16 +162,16 @@ fn show(args: &PruneArgs, lines: &[Line]) -> anyhow::Result<ExitCode> {
         Column { heading: "OUTCOME", narrow: true, text: |line, _| line.outcome.to_owned() },
         Column { heading: "WHY", narrow: true, text: |line, _| line.why.clone().unwrap_or_default() },
     ];
-    let is_table = matches!(args.output, Output::Table | Output::Wide);
-    if !is_table || !args.quiet {
-        say(&render(args.output, clock::now(), lines, &columns)?)?;
+    let is_table = args.printing.output.is_table();
+    if !is_table || !args.printing.quiet {
+        say(&render(args.printing.output, clock::now(), lines, &columns)?)?;
     }
     let failed = lines.iter().filter(|line| line.outcome == "failed").count();
-    if is_table && !args.quiet {
+    if is_table && !args.printing.quiet {
         let freed = bytes(lines.iter().map(|line| line.bytes).sum());
         let done = lines.len() - failed;
         // Layers that images share are counted with each.
-        let what = if args.dry_run { "would go, up to" } else { "removed, up to" };
+        let what = if args.care.dry_run { "would go, up to" } else { "removed, up to" };
         let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
         say(&format!("{done} {what} {freed} freed{failed}"))?;
     } else if failed > 0 {
@@ -187,15 +180,6 @@ fn show(args: &PruneArgs, lines: &[Line]) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if failed > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
-}
-
-fn confirmed(question: &str) -> anyhow::Result<bool> {
-    let mut error = std::io::stderr();
-    let _ = write!(error, "{question}");
-    let _ = error.flush();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// `512 B`, `3.4 MiB`.

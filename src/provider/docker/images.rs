@@ -2,7 +2,7 @@
 
 use super::connection::{CHANGE, LOOK_UP};
 use super::{Docker, labels};
-use crate::model::PoolName;
+use crate::model::{ImageId, PoolName};
 use crate::provider::ProviderError;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{
@@ -89,6 +89,14 @@ impl Docker {
     pub async fn image(&self, reference: &str) -> Result<Option<EngineImage>, ProviderError> {
         match self.connection.call(LOOK_UP, |docker| async move { docker.inspect_image(reference).await }).await {
             Ok(found) => Ok(Some(told(found))),
+            Err(failure) if failure.is(404) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    pub(super) async fn id_of_image(&self, reference: &str) -> Result<Option<ImageId>, ProviderError> {
+        match self.connection.call(LOOK_UP, |docker| async move { docker.inspect_image(reference).await }).await {
+            Ok(found) => Ok(found.id.map(ImageId::new)),
             Err(failure) if failure.is(404) => Ok(None),
             Err(failure) => Err(failure.into()),
         }

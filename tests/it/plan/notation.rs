@@ -276,6 +276,8 @@ pub fn put_container(world: &mut World, name: &str, status: ContainerStatus, poo
         created_for: None,
         registration: None,
         image: "runner:1".to_owned(),
+        image_id: None,
+        kept: None,
         created_at: now(),
         status,
     };
