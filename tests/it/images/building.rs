@@ -34,7 +34,8 @@ async fn a_life(builder: Option<Builder>) {
     let numbers: Vec<_> = steps.iter().filter_map(|one| one.step).collect();
     assert!(numbers.len() >= 3 && numbers.is_sorted(), "{numbers:?}");
     assert!(steps.iter().any(|one| one.text.contains("RUN read line") && one.percent.is_some()), "{news:?}");
-    assert!(news.iter().any(|one| one.kind == NewsKind::Output && one.text == "it says hello from web"), "{news:?}");
+    let said = format!("it says {}", bench.greeting("web"));
+    assert!(news.iter().any(|one| one.kind == NewsKind::Output && one.text == said), "{news:?}");
 
     let again = bench.done(&options).await;
     assert_eq!((again.kind, &again.image, &again.reference), (Kind::UpToDate, &first.image, &first.reference));
@@ -48,7 +49,7 @@ async fn a_life(builder: Option<Builder>) {
     assert_eq!(id(&format!("{repository}:previous")), first.image);
 
     // Back to the old text: that image is there still.
-    bench.write(&web, "greeting", "hello from web\n");
+    bench.write(&web, "greeting", &format!("{}\n", bench.greeting("web")));
     let third = bench.done(&options).await;
     assert_eq!((third.kind, &third.image), (Kind::Named, &first.image));
     assert_eq!(bench.current("web"), first.image);

@@ -42,7 +42,7 @@ impl Bench {
         let bench = Self { docker: fleet.docker.clone(), fleet, folder, base, config };
         for pool in &bench.config.pools {
             bench.write(&pool.name, "Dockerfile", GOOD);
-            bench.write(&pool.name, "greeting", &format!("hello from {}\n", pool.name));
+            bench.write(&pool.name, "greeting", &format!("{}\n", bench.greeting(pool.name.as_str())));
         }
         bench
     }
@@ -51,6 +51,12 @@ impl Bench {
         let folder = self.folder.path().join(pool.as_str());
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join(file), text).unwrap();
+    }
+
+    /// What is in a pool's image. Of this test alone: BuildKit makes equal steps of builds that go on at once only once, and
+    /// tells of them in one of the builds.
+    pub fn greeting(&self, pool: &str) -> String {
+        format!("hello from {pool} of {}", self.fleet.instance)
     }
 
     pub fn pool(&self, name: &str) -> &Pool {

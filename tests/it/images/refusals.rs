@@ -92,7 +92,7 @@ async fn a_runner_of_a_built_image_runs_and_a_stranger_of_it_is_none() {
     let mut spec = bench.fleet.spec("1", "read line < /home/runner/greeting; echo \"$line\"");
     spec.image = bench.pool("web").image.clone();
     let (code, output) = bench.fleet.run(&spec).await;
-    assert_eq!((code, output.as_str()), (0, "hello from web"));
+    assert_eq!((code, output.as_str()), (0, bench.greeting("web").as_str()));
     let mine = RunnerName::new(format!("{}-by-hand", bench.fleet.instance));
     docker(&["create", "--name", mine.as_str(), &spec.image, "true"]);
     let seen = runnerfleet::provider::Provider::list(&bench.docker).await.unwrap();

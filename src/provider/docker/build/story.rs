@@ -154,7 +154,8 @@ impl Story {
             told = Some((HeardKind::Begin, step.text.clone()));
         }
         if let Some((kind, text)) = told.filter(|_| !is_own) {
-            news(step.news(kind, text, self.percent()));
+            // What has no number comes when all that have one are done.
+            news(step.news(kind, text, step.number.and(self.percent())));
         }
     }
 
