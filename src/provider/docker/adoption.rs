@@ -88,7 +88,9 @@ impl Docker {
             Ok(top) => Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process))),
             Err(failure) if failure.is(404) || failure.is(409) => Ok(false),
             Err(failure) => match self.inspect_any(former.id.as_str()).await? {
-                Some(found) if found.state.as_ref().and_then(|state| state.running) == Some(true) => Err(failure.into()),
+                Some(found) if found.state.as_ref().and_then(|state| state.running) == Some(true) => {
+                    Err(failure.into())
+                }
                 Some(_) | None => Ok(false),
             },
         }
