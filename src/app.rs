@@ -3,7 +3,9 @@
 use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
+use crate::inbound::Inbound;
 use crate::ingest;
+use crate::maintenance::Maintenance;
 use crate::notify::Notifier;
 use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
@@ -13,12 +15,14 @@ use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{self, feeds};
+use crate::registry::{self, DockerLogins};
 use crate::scheduler::{self, Actions};
 use crate::store::Store;
+use crate::update::Environment;
 use crate::webhook::{self, Receiver};
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -60,6 +64,28 @@ pub struct Parts {
     pub scheduled: Option<Arc<dyn Actions>>,
 }
 
+/// Where the configuration came from, so that it can be read again and changed.
+#[derive(Clone)]
+pub struct FromFile {
+    /// Reads it again.
+    pub reread: Reread,
+    /// The environment: for its `${…}`, and for where Docker's logins are.
+    pub env: Environment,
+}
+
+/// The engine of the configuration, which is not asked anything yet; with the logins of registries where the environment is
+/// known.
+///
+/// # Errors
+/// Its address is none that this program can speak to.
+pub fn engine(config: &Config, env: Option<&Environment>) -> anyhow::Result<Docker> {
+    let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
+    Ok(match env {
+        Some(env) => docker.with_credentials(Arc::new(DockerLogins::of_docker(&**env))),
+        None => docker,
+    })
+}
+
 /// The durable memory of the configuration.
 ///
 /// # Errors
@@ -79,7 +105,7 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
 
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
-    /// `reread` reads the file again before a deploy; none: the configuration stays as it is.
+    /// `file` is read again before a deploy; none: the configuration stays as it is, and there is no scheduler.
     ///
     /// # Errors
     /// A key cannot be read, or Docker's address makes no sense.
@@ -87,11 +113,11 @@ impl Parts {
         config: Arc<Config>,
         queue: Arc<dyn Queue>,
         store: Arc<dyn Store>,
-        reread: Option<Reread>,
+        file: Option<&FromFile>,
     ) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
-        let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
-        let provider: Arc<dyn Provider> = Arc::new(docker);
+        let docker = engine(&config, file.map(|file| &file.env))?;
+        let provider: Arc<dyn Provider> = Arc::new(docker.clone());
         let memory = Arc::new(Memory::new(config.host.clone()));
         // Measured on Docker 20.10: beyond two starts for each processor only the latency of each grows.
         let starts = config
@@ -116,9 +142,21 @@ impl Parts {
             client: client.clone(),
             memory: memory.clone(),
             starts,
-            reread,
+            reread: file.map(|file| file.reread.clone()),
+            notifier: notifier.clone(),
         });
-        let scheduled = None;
+        let scheduled = match file {
+            None => None,
+            Some(FromFile { reread, env }) => Some(Arc::new(Maintenance {
+                docker,
+                registries: registry::Client::new(DockerLogins::of_docker(&**env)).context("preparing registries")?,
+                keeper: keeper.clone(),
+                notifier: notifier.clone(),
+                reread: reread.clone(),
+                env: env.clone(),
+                found: Mutex::default(),
+            }) as Arc<dyn Actions>),
+        };
         Ok(Self { config, queue, store, provider, client, memory, executor, keeper, notifier, scheduled })
     }
 }
@@ -153,12 +191,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     start_reading(config, None).await
 }
 
-/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the local socket. `reread` reads the file again
-/// before a deploy.
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the scheduler, the local socket. `file` is read
+/// again before a deploy.
 ///
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
-pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Result<Running> {
+pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
@@ -168,10 +206,12 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
         .await
         .with_context(|| format!("listening on {} (http.listen)", config.http.listen))?;
     let addr = listener.local_addr().context("asking for the address that was bound")?;
+    let inbound = Inbound::open(&config.http).context("reading the certificate of http.tls")?;
+    let scheme = inbound.scheme();
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
-    let parts = Parts::join(config.clone(), queue, store, reread)?;
+    let parts = Parts::join(config.clone(), queue, store, file.as_ref())?;
     let Parts { queue, store, provider, client, memory, executor, keeper, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();
@@ -204,16 +244,12 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
     }
 
     // The receiver, and the desk for the verbs.
-    let readiness = Arc::new(Probes::new(store, provider, client));
-    let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
+    let readiness = Arc::new(Probes::new(store, provider, client.clone()));
+    let receiver = Receiver::new(config.clone(), Some(queue), readiness);
+    loops.spawn(receiver.sources.clone().keep_current(client, stop.clone()));
     let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
-    let (receiver_stop, desk_stop) = (stop.clone(), stop.clone());
-    loops.spawn(async move {
-        let served = axum::serve(listener, receiver).with_graceful_shutdown(receiver_stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            warn!("the receiver broke: {error}");
-        }
-    });
+    let desk_stop = stop.clone();
+    loops.spawn(inbound.serve(listener, webhook::router(receiver), stop.clone()));
     loops.spawn(async move {
         let served = axum::serve(desk_listener, desk).with_graceful_shutdown(desk_stop.cancelled_owned()).await;
         if let Err(error) = served {
@@ -221,14 +257,15 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
         }
     });
     if config.intake.secrets.is_empty() {
-        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on http://{addr}");
+        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on {scheme}://{addr}");
     } else {
-        info!(%addr, "listening on http://{addr}{}", config.intake.path);
+        info!(%addr, "listening on {scheme}://{addr}{}", config.intake.path);
     }
 
     let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {
         stopped.cancelled().await;
+        ending.interrupt();
         loops.close();
         if tokio::time::timeout(LAST_ANSWERS, loops.wait()).await.is_err() {
             warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());

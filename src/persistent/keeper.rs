@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::{Config, Mode};
 use crate::github::Client;
 use crate::model::{HostId, ImageId, Observed, PoolName, RunnerName, Wanted};
+use crate::notify::Notifier;
 use crate::provider::{ContainerNews, Provider, ProviderError};
 use crate::reconcile::memory::Memory;
 use crate::store::Store;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub starts: Arc<Semaphore>,
     /// Reads the file again before a deploy; none: the configuration stays as it is.
     pub reread: Option<Reread>,
+    /// Who wants to know.
+    pub notifier: Notifier,
 }
 
 /// An order that is not begun.
@@ -69,6 +72,7 @@ pub(super) struct Inner {
     pub(super) memory: Arc<Memory>,
     pub(super) starts: Arc<Semaphore>,
     reread: Option<Reread>,
+    pub(super) notifier: Notifier,
     /// One drive for each runner: whoever comes later ends the wait of the one before.
     turns: Mutex<BTreeMap<RunnerName, Arc<Turn>>>,
     /// Runners that the loop could not help, and when it tries again.
@@ -91,7 +95,7 @@ pub struct Prepared(Vec<Change>);
 impl Keeper {
     /// Joins it. Nothing is asked of anybody yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, store, provider, client, memory, starts, reread } = parts;
+        let Parts { config, store, provider, client, memory, starts, reread, notifier } = parts;
         Self {
             inner: Arc::new(Inner {
                 config: RwLock::new(config),
@@ -101,6 +105,7 @@ impl Keeper {
                 memory,
                 starts,
                 reread,
+                notifier,
                 turns: Mutex::default(),
                 held: Mutex::default(),
                 closing: CancellationToken::new(),
@@ -266,6 +271,9 @@ impl Keeper {
         } else {
             failed(format!("there is no runner `{name}`; `runnerfleet list` shows them"))
         };
+        if outcome.kind == OutcomeKind::Unchanged {
+            self.inner.tell_skipped(name, order.verb, &outcome.text);
+        }
         end(progress, name, outcome).await;
     }
 
@@ -282,7 +290,10 @@ impl Keeper {
         }
         let up = self.drive(name, Goal::Up { renew: false }, Some(Wanted::Present), order, progress).await;
         match (down.kind, up.kind) {
-            (OutcomeKind::Changed, OutcomeKind::Changed) => Outcome { text: "restarted".to_owned(), ..up },
+            // `serve` may have brought it up a moment before this did.
+            (OutcomeKind::Changed, OutcomeKind::Changed | OutcomeKind::Unchanged) => {
+                Outcome { kind: OutcomeKind::Changed, text: "restarted".to_owned() }
+            }
             _ => up,
         }
     }
@@ -299,7 +310,11 @@ impl Keeper {
         let say = |phase: &str| tell(progress, name, phase);
         let turn = self.inner.turn(name, &say).await;
         self.inner.held.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        Drive::new(&self.inner, name, goal, how, turn.leave.clone()).run(&say).await
+        let outcome = Drive::new(&self.inner, name, goal, how, turn.leave.clone()).run(&say).await;
+        drop(turn);
+        // Whatever the loop wanted to do meanwhile, it can look at again.
+        self.inner.memory.wake();
+        outcome
     }
 
     /// Work that outlives whoever began it; [`Keeper::close`] waits for it.
@@ -307,9 +322,14 @@ impl Keeper {
         &self.inner.tasks
     }
 
+    /// Ends waits: whoever ordered something is told that it is not finished.
+    pub fn interrupt(&self) {
+        self.inner.closing.cancel();
+    }
+
     /// Ends waits, and lets steps under way end.
     pub async fn close(&self) {
-        self.inner.closing.cancel();
+        self.interrupt();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
