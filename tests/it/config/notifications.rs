@@ -149,7 +149,7 @@ fn placeholders_are_checked_against_the_event() {
     assert!(faults(&with("default", "{nonsense}"))[0].contains("is not known of any event"));
     assert_eq!(
         faults(&with("runner_eror", "x")),
-        ["10:80 webhooks.slack.templates.runner_eror: is a template of no event; did you mean `runner_error`?"]
+        ["10:73 webhooks.slack.templates.runner_eror: is a template of no event; did you mean `runner_error`?"]
     );
     for text in ["{runner_name", "{}", "{a.b}", "{x.__class__}"] {
         assert_eq!(faults(&with("runner_error", text)).len(), 1, "{text}");
