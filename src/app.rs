@@ -4,6 +4,7 @@ use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::ingest;
+use crate::notify::Notifier;
 use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
@@ -12,6 +13,7 @@ use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{self, feeds};
+use crate::scheduler::{self, Actions};
 use crate::store::Store;
 use crate::webhook::{self, Receiver};
 use anyhow::Context;
@@ -31,6 +33,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
 
+/// After SIGTERM, notifications that wait have so long.
+const LAST_NOTICES: Duration = Duration::from_secs(5);
+
 /// Everything that `serve` is made of, joined and not yet moving. The verbs that run without a `serve` use it as well.
 pub struct Parts {
     /// The file.
@@ -49,6 +54,10 @@ pub struct Parts {
     pub executor: Arc<Executor>,
     /// Looks after persistent runners.
     pub keeper: Keeper,
+    /// Who is told.
+    pub notifier: Notifier,
+    /// What the scheduler does; without it there is no scheduler.
+    pub scheduled: Option<Arc<dyn Actions>>,
 }
 
 /// The durable memory of the configuration.
@@ -89,6 +98,7 @@ impl Parts {
             .docker
             .concurrent_starts
             .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+        let notifier = Notifier::start(&config);
         let starts = Arc::new(Semaphore::new(starts));
         let executor = Arc::new(Executor {
             config: config.clone(),
@@ -97,6 +107,7 @@ impl Parts {
             client: client.clone(),
             memory: memory.clone(),
             starts: starts.clone(),
+            notifier: notifier.clone(),
         });
         let keeper = Keeper::new(persistent::Parts {
             config: config.clone(),
@@ -107,7 +118,8 @@ impl Parts {
             starts,
             reread,
         });
-        Ok(Self { config, queue, store, provider, client, memory, executor, keeper })
+        let scheduled = None;
+        Ok(Self { config, queue, store, provider, client, memory, executor, keeper, notifier, scheduled })
     }
 }
 
@@ -160,7 +172,7 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
     let parts = Parts::join(config.clone(), queue, store, reread)?;
-    let Parts { queue, store, provider, client, memory, executor, keeper, .. } = parts;
+    let Parts { queue, store, provider, client, memory, executor, keeper, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
@@ -184,6 +196,11 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
 
     // Persistent runners: what they are wanted to be, they are.
     loops.spawn(keeper.clone().keep(stop.clone()));
+    // What is done at regular times.
+    if let Some(actions) = scheduled.filter(|_| config.scheduler.as_ref().is_some_and(|schedule| schedule.enabled)) {
+        let (config, store, notifier, stop) = (config.clone(), store.clone(), notifier.clone(), stop.clone());
+        loops.spawn(scheduler::run(config, store, actions, notifier, stop));
+    }
 
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client));
@@ -220,6 +237,7 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
         if tokio::time::timeout(LAST_ACTIONS, under_way).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
+        notifier.finish(LAST_NOTICES).await;
         drop(socket_file);
     });
     Ok(Running { addr, memory, keeper, stop, task })

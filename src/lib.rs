@@ -43,6 +43,8 @@ pub mod overview;
 
 pub mod images;
 
+pub mod notify;
+
 pub mod persistent;
 
 pub mod update;
@@ -52,6 +54,8 @@ pub mod removal;
 pub mod adoption;
 
 pub mod readiness;
+
+pub mod scheduler;
 
 pub mod admin;
 

@@ -70,7 +70,8 @@ pub(super) async fn adopt(config: Config, args: AdoptArgs) -> anyhow::Result<Exi
                 found.push(Found { former, pool, described });
             }
             AtName::Ours(name) if by_name => {
-                lines.push(Line::new(name.as_str(), OutcomeKind::Unchanged, "unchanged").because("it is runnerfleet's"));
+                lines
+                    .push(Line::new(name.as_str(), OutcomeKind::Unchanged, "unchanged").because("it is runnerfleet's"));
             }
             AtName::Ours(_) => {}
             // Nobody asked for it by name: it is left alone, and that is all there is to say.
@@ -89,8 +90,10 @@ pub(super) async fn adopt(config: Config, args: AdoptArgs) -> anyhow::Result<Exi
     if care.dry_run {
         lines.extend(found.iter().map(|it| {
             let outcome = if it.described { "would be adopted" } else { "would be removed" };
-            Line::new(it.former.runner.as_str(), OutcomeKind::Changed, outcome)
-                .because(format!("a container of the former tool, {}", if it.former.running { "running" } else { "stopped" }))
+            Line::new(it.former.runner.as_str(), OutcomeKind::Changed, outcome).because(format!(
+                "a container of the former tool, {}",
+                if it.former.running { "running" } else { "stopped" }
+            ))
         }));
     } else if !found.is_empty() {
         check_images(engine(&config)?.as_ref(), &found).await?;
@@ -158,7 +161,11 @@ async fn check_images(engine: &dyn Provider, found: &[Found<'_>]) -> anyhow::Res
             } else {
                 "the pool may not pull it".to_owned()
             };
-            anyhow::bail!("nothing was done: the image `{}` of pool `{}` is not there; {hint}", it.pool.image, it.pool.name);
+            anyhow::bail!(
+                "nothing was done: the image `{}` of pool `{}` is not there; {hint}",
+                it.pool.image,
+                it.pool.name
+            );
         }
     }
     Ok(())
@@ -235,7 +242,9 @@ async fn one(
         (Ok(()), Some(outcome)) if matches!(outcome.kind, OutcomeKind::Changed | OutcomeKind::Unchanged) => {
             Line::new(&name, OutcomeKind::Changed, "adopted")
         }
-        (Ok(()), Some(outcome)) => Line::new(&name, outcome.kind, "failed").because(format!("{}; {again}", outcome.text)),
+        (Ok(()), Some(outcome)) => {
+            Line::new(&name, outcome.kind, "failed").because(format!("{}; {again}", outcome.text))
+        }
         (Ok(()), None) => Line::new(&name, OutcomeKind::Failed, "failed").because(again),
         (Err(error), _) => Line::new(&name, OutcomeKind::Failed, "failed").because(format!("{error:#}; {again}")),
     }

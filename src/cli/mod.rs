@@ -6,16 +6,18 @@ mod check_base_image_update;
 mod config;
 mod confirm;
 mod demo;
+mod deploy;
 #[cfg(test)]
 mod documents;
 mod dotenv;
-mod init;
-mod deploy;
 mod drive;
+mod init;
 mod list;
 mod logs;
+mod notify;
 mod output;
 mod progress;
+mod scheduler;
 mod select;
 mod serve;
 mod source;
@@ -135,6 +137,12 @@ Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one
 Example:
   runnerfleet check-base-image-update --output json")]
     CheckBaseImageUpdate(check_base_image_update::CheckArgs),
+    /// Try out notifications.
+    #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]
+    Notify(notify::NotifyVerb),
+    /// Do what `scheduler` in the configuration says, until SIGTERM; `serve` does it as well.
+    #[command(after_help = "Examples:\n  runnerfleet scheduler status\n  runnerfleet scheduler run-now")]
+    Scheduler(scheduler::SchedulerArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
@@ -230,6 +238,8 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::status(config, args).await,
         Verb::Logs(args) => logs::logs(config, args).await,
         Verb::Adopt(args) => adopt::adopt(config, args).await,
+        Verb::Notify(verb) => notify::run(&config, verb).await,
+        Verb::Scheduler(args) => scheduler::run(config, args).await,
         Verb::Jobs(args) => view::jobs(config, args).await,
         Verb::Plan(args) => view::plan(config, args).await,
         Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,

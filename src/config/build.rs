@@ -45,6 +45,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         let message = "a pull request from a fork of a public repository runs anybody's code on this machine";
         reading.warning(&allowed.spot, message, "");
     }
+    let notifications = super::notifications::notifications(&file.webhooks, reading);
+    let scheduler = super::schedule::schedule(&file.scheduler, reading);
     let socket = socket(&file.http.admin, store.as_ref(), reading);
     let http = Http { listen: file.http.listen.good()?.0, admin_socket: socket };
     Some(Config {
@@ -72,6 +74,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
             level: file.log.level.good()?.0.clone(),
             json: file.log.format.good() == Some(&shape::LogFormat::Json),
         },
+        notifications,
+        scheduler,
     })
 }
 

@@ -16,10 +16,14 @@ mod legacy;
 pub mod migrate;
 mod names;
 mod node;
+mod notifications;
+mod notify_shape;
 mod org_url;
 mod pool;
 mod problem;
 mod reading;
+mod schedule;
+mod schedule_shape;
 mod schema;
 mod secret;
 mod section;
@@ -28,7 +32,9 @@ mod summary;
 mod units;
 
 pub use file::{Loaded, load, parse};
+pub use notifications::{Form, Notifications, Rate, Recipient};
 pub use problem::{Problem, Problems};
+pub use schedule::{Schedule, Task, Window};
 pub use schema::schema;
 pub use summary::summary;
 
@@ -71,6 +77,10 @@ pub struct Config {
     pub versions: Versions,
     /// How it logs.
     pub log: Log,
+    /// Who is told of what.
+    pub notifications: Notifications,
+    /// What is done at regular times.
+    pub scheduler: Option<Schedule>,
 }
 
 /// One pool: one entry under `runners:`.

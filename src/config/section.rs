@@ -240,7 +240,7 @@ impl<'n> Entries<'n> {
                 continue;
             }
             if S::later().contains(&name.as_str()) {
-                let (message, hint) = later::told(name, value);
+                let (message, hint) = later::told(name);
                 reading.problem(&spot, message, hint);
                 continue;
             }

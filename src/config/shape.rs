@@ -4,7 +4,9 @@ use super::address::{DockerUrl, Listen, UrlPath};
 use super::collection::{List, Table};
 use super::leaf::{AnyText, Text, Whole, choice};
 use super::names::{AppId, Capability, Image, Installation, KeyPrefix, Label, LogLevel, Mount, Name, Version, WorkDir};
+use super::notify_shape::Webhooks;
 use super::org_url::{ApiUrl, OrgUrl};
+use super::schedule_shape::Scheduler;
 use super::secret::{FilePath, RedisUrl, Secret, SecretFile};
 use super::section::{Field, section};
 use super::units::{Bytes, Cpus};
@@ -107,8 +109,12 @@ section! {
         versions: Versions,
         /// How the program logs.
         log: Log,
+        /// Outgoing notifications: Slack, Discord, Teams, programs of your own.
+        webhooks | notifications: Webhooks,
+        /// What is done at regular times.
+        scheduler: Scheduler,
     }
-    later { webhooks, notifications, scheduler, telemetry, state }
+    later { telemetry, state }
 }
 
 section! {

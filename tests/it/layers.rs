@@ -12,7 +12,10 @@ use std::path::Path;
 const LAYERS: &[(&str, &str)] = &[
     // Nouns and decisions: pure.
     ("model", ""),
-    ("config", "model"),
+    ("config", "model notify::event notify::template"),
+    // What can be told, and in which words: the configuration holds templates against it.
+    ("notify::event", "model"),
+    ("notify::template", "notify::event"),
     ("plan", "config model"),
     // The one place that reads the clock.
     ("clock", ""),
@@ -27,13 +30,15 @@ const LAYERS: &[(&str, &str)] = &[
     // The shell.
     ("webhook", "clock config model plan queue"),
     ("ingest", "clock config model plan queue reconcile::memory store"),
-    ("reconcile", "clock config github ingest model plan provider queue reconcile::memory store"),
+    ("notify", "clock config model notify::event notify::template"),
+    ("scheduler", "clock config model notify notify::event store"),
+    ("reconcile", "clock config github ingest model notify notify::event plan provider queue reconcile::memory store"),
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
     ("readiness", "clock github model provider store webhook"),
     ("overview", "config model persistent plan"),
     ("removal", "model persistent plan reconcile reconcile::memory"),
-    ("admin", "model overview persistent reconcile reconcile::memory removal"),
+    ("admin", "clock model overview persistent reconcile reconcile::memory removal scheduler"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
@@ -48,11 +53,11 @@ const LAYERS: &[(&str, &str)] = &[
     // Joins all of them.
     (
         "app",
-        "admin config durable github ingest persistent provider queue readiness reconcile reconcile::memory store webhook",
+        "admin config durable github ingest notify persistent provider queue readiness reconcile reconcile::memory scheduler store webhook",
     ),
     (
         "cli",
-        "admin adoption app clock config durable github images model overview persistent plan provider reconcile registry removal simulation update",
+        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -68,13 +73,13 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "cli simulation/agent"),
     ("clap_complete", "cli"),
     ("comfy_table", "cli"),
-    ("hmac", "simulation webhook"),
+    ("hmac", "notify/form simulation webhook"),
     ("indicatif", "cli"),
     ("jsonwebtoken", "github simulation/github"),
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
-    ("reqwest", "admin/client.rs registry simulation"),
+    ("reqwest", "admin/client.rs notify/send.rs registry simulation"),
     ("rustls", "cli github"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "cli/select.rs config"),

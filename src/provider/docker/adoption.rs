@@ -58,13 +58,14 @@ impl Docker {
         for container in listed {
             // `/other/web-1` is a link of another container to it.
             let names = container.names.iter().flatten().filter_map(|name| name.strip_prefix('/'));
-            let known = names.filter(|name| !name.contains('/')).find_map(|name| Some((name.to_owned(), url_of(name)?)));
+            let known =
+                names.filter(|name| !name.contains('/')).find_map(|name| Some((name.to_owned(), url_of(name)?)));
             let (Some((name, url)), Some(id)) = (known, container.id) else { continue };
             // Gone since it was listed.
             let Some(inspected) = self.inspect_any(&id).await? else { continue };
             found.push(match missing_sign(&inspected, &name, &url) {
                 None => {
-                    let running = inspected.state.and_then(|state| state.running) == Some(true);
+                    let running = runs(&inspected);
                     AtName::Former(Former { runner: RunnerName::new(name), url, id: ContainerId::new(id), running })
                 }
                 Some(Missing::Ours) => AtName::Ours(RunnerName::new(name)),
@@ -87,7 +88,7 @@ impl Docker {
             Ok(top) => Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process))),
             Err(failure) if failure.is(404) || failure.is(409) => Ok(false),
             Err(failure) => match self.inspect_any(former.id.as_str()).await? {
-                Some(found) if found.state.and_then(|state| state.running) == Some(true) => Err(failure.into()),
+                Some(found) if runs(&found) => Err(failure.into()),
                 Some(_) | None => Ok(false),
             },
         }
@@ -103,7 +104,9 @@ impl Docker {
         match missing_sign(&found, former.runner.as_str(), &former.url) {
             None => {}
             Some(Missing::Ours) => return Err(ProviderError::Refused(format!("container {id} is a fleet's by now"))),
-            Some(Missing::Sign(why)) => return Err(ProviderError::Refused(format!("container {id} is left alone: {why}"))),
+            Some(Missing::Sign(why)) => {
+                return Err(ProviderError::Refused(format!("container {id} is left alone: {why}")));
+            }
         }
         let seconds = i32::try_from(grace.as_secs().max(1)).unwrap_or(i32::MAX);
         let options = StopContainerOptions { t: Some(seconds), signal: None };
@@ -135,6 +138,10 @@ impl Docker {
     }
 }
 
+fn runs(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().and_then(|state| state.running) == Some(true)
+}
+
 /// Why a container is not one of the former tool.
 #[derive(Debug, PartialEq, Eq)]
 enum Missing {
@@ -154,7 +161,11 @@ fn missing_sign(found: &ContainerInspectResponse, name: &str, url: &str) -> Opti
     }
     let environment = config.and_then(|config| config.env.as_deref()).unwrap_or_default();
     let variable = |wanted: &str| {
-        environment.iter().filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == wanted).map(|(_, value)| value)
+        environment
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| value)
     };
     let is_url = |value: &str| plain(value) == plain(url);
     for (variable, value, is_right) in [
@@ -193,7 +204,8 @@ mod tests {
     fn all_three_signs_are_wanted_and_no_label_of_ours() {
         const NAME: &str = "RUNNER_NAME=web-1";
         const REPO: &str = "RUNNER_REPO=https://github.com/Acme/";
-        let missing = |container: &ContainerInspectResponse| missing_sign(container, "web-1", "https://github.com/acme");
+        let missing =
+            |container: &ContainerInspectResponse| missing_sign(container, "web-1", "https://github.com/acme");
         assert_eq!(missing(&container("/web-1", &[NAME, REPO], None)), None);
         assert_eq!(missing(&container("/web-1", &[NAME, REPO], Some("other"))), Some(Missing::Ours));
         for (name, env, why) in [

@@ -44,9 +44,9 @@ pub use wrapper::NO_CREDENTIAL;
 
 use crate::config::{self, Network};
 use crate::model::{Container, ContainerId, Evidence, HostId, ImageId, InstanceId, RunnerName};
-use crate::provider::{Capacity, ContainerNews, ContainerSpec, LogQuery, LogStream, Provider, ProviderError};
-use crate::model::{Container, ContainerId, Evidence, HostId, InstanceId, RunnerName};
-use crate::provider::{Anonymous, Capacity, ContainerNews, ContainerSpec, Credentials, Provider, ProviderError};
+use crate::provider::{
+    Anonymous, Capacity, ContainerNews, ContainerSpec, Credentials, LogQuery, LogStream, Provider, ProviderError,
+};
 use async_trait::async_trait;
 use connection::{Address, Connection, LOOK_UP};
 use firewall::Firewall;

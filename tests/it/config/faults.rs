@@ -109,15 +109,14 @@ fn keys_that_do_not_belong() {
 #[test]
 fn keys_of_later_versions_are_told_as_such() {
     for (text, expected) in [
-        (minimal_and("scheduler: {enabled: true}\n"), "10:1 scheduler: not in this version yet; leave it out"),
         (minimal_and("telemetry:\n"), "10:1 telemetry: not in this version yet; leave it out"),
         (
-            minimal_and("webhooks: {slack: {}}\n"),
-            "10:1 webhooks: not in this version yet; outgoing notifications come later; GitHub's deliveries are set up under `intake`",
+            minimal_and("webhooks: {secret: x}\n"),
+            "10:12 webhooks.secret: does not belong here; `webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`",
         ),
         (
-            minimal_and("webhooks: {secret: x}\n"),
-            "10:1 webhooks: not in this version yet; `webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`",
+            minimal_and("scheduler: {cron: '* * * * *'}\n"),
+            "10:13 scheduler.cron: not in this version yet; leave it out",
         ),
         (
             in_pool("build_image: ./D\n    image: a"),

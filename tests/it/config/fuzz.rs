@@ -83,7 +83,10 @@ fn the_schema_is_one_and_says_what_the_reading_says() {
         "queue: {backend: file}",
         "log: {format: xml}",
         "version: 2",
-        "webhooks: {}",
+        "webhooks: {slak: {}}",
+        "webhooks: {slack: {events: [runner_exploded]}}",
+        "scheduler: {time_window: '7-23'}",
+        "scheduler: {actions: [explode]}",
     ] {
         let key = mistake.split(':').next().unwrap();
         let text = match key {

@@ -4,7 +4,9 @@ mod faults;
 mod files;
 mod fuzz;
 mod legacy;
+mod notifications;
 mod pools;
+mod schedule;
 mod secrets;
 mod values;
 

@@ -16,6 +16,8 @@ pub mod redis;
 pub mod registry;
 /// Who may read there.
 pub mod token_server;
+/// Somebody who is told, on the loopback.
+pub mod told;
 
 /// The real program, as a person runs it.
 pub mod program;
