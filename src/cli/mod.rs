@@ -27,6 +27,7 @@ mod times;
 mod view;
 mod watch;
 
+use crate::app::FromFile;
 use crate::config::file;
 use crate::config::{Config, Log};
 use crate::persistent;
@@ -37,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -129,13 +130,14 @@ Examples:
         after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
     )]
     Init(init::InitArgs),
-    /// Ask the registries for newer base images: a newer tag, or another image behind the same one.
+    /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
     #[command(after_help = "\
 How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
-Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one, or an update failed.
 
-Example:
-  runnerfleet check-base-image-update --output json")]
+Examples:
+  runnerfleet check-base-image-update --output json
+  runnerfleet check-base-image-update --apply --yes")]
     CheckBaseImageUpdate(check_base_image_update::CheckArgs),
     /// Try out notifications.
     #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]
@@ -151,11 +153,11 @@ Example:
     Demo(demo::DemoArgs),
     /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
     #[command(after_help = "\
-A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name
+A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name \
 (RUNNER_NAME) and the pool's org_url (RUNNER_REPO). All others are left alone, whatever they are called.
 
-Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its
-container is removed, and a new one takes the name. `rollout.max_unavailable` of a pool at a time.
+Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its \
+container is removed, and a new one takes the name; `rollout.max_unavailable` of a pool at a time.
 
 Examples:
   runnerfleet adopt --all --dry-run
@@ -185,11 +187,11 @@ Examples:
 /// Runs the verb.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Whoever was first is as good: there is one provider in the tree.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if let Verb::StandInAgent(command) = cli.verb {
         return ExitCode::from(crate::simulation::agent::main_blocking(command));
     }
-    // Whoever was first is as good: there is one provider in the tree.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the async runtime")),
@@ -243,6 +245,8 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Jobs(args) => view::jobs(config, args).await,
         Verb::Plan(args) => view::plan(config, args).await,
         Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
+        Verb::Notify(verb) => notify::run(&config, verb).await,
+        Verb::Scheduler(args) => scheduler::run(config, args).await,
         Verb::StartRunners(_)
         | Verb::StopRunners(_)
         | Verb::RemoveRunners(_)
@@ -299,6 +303,17 @@ fn environment(name: &str) -> Option<String> {
         variables
     });
     of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+/// The way back to the file.
+fn from_file(config: &Config) -> FromFile {
+    let path = config.file.clone();
+    FromFile {
+        reread: Arc::new(move || {
+            file::load(&path, &environment).map(|loaded| loaded.config).map_err(|problems| problems.to_string())
+        }),
+        env: Arc::new(environment),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]

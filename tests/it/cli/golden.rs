@@ -28,13 +28,19 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cli")
 }
 
+/// What names of persistent runners begin with: container names belong to the whole engine.
+pub fn own(program: &Program) -> String {
+    let instance = program.fleet.instance.as_str();
+    format!("{}-", instance.trim_start_matches("test-program-"))
+}
+
 /// The text without what is of this run alone.
 pub fn timeless(program: &Program, text: &str) -> String {
     let image = program.config()["runners_defaults"]["base_image"].as_str().unwrap().to_owned();
     let mut text = text.to_owned();
     for (from, to) in [
-        (format!("{}-", program.fleet.instance), String::new()),
         (program.fleet.instance.to_string(), "FLEET".to_owned()),
+        (own(program), String::new()),
         (image, "IMAGE".to_owned()),
         (program.folder.path().display().to_string(), "FOLDER".to_owned()),
         (program.github.agent_url().to_owned(), "https://GITHUB".to_owned()),

@@ -16,7 +16,8 @@ async fn help(verb: &str) -> String {
 /// The verbs that a help text lists.
 fn verbs(help: &str) -> Vec<&str> {
     let commands = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest);
-    let lines = commands.lines().take_while(|line| line.starts_with(' '));
+    // A description that is too long for its line goes on in the next, further to the right.
+    let lines = commands.lines().take_while(|line| line.starts_with(' ')).filter(|line| !line.starts_with("   "));
     lines.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help").collect()
 }
 

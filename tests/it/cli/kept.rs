@@ -1,6 +1,6 @@
 //! The verbs for persistent runners, beside a `serve` and alone, on real Docker.
 
-use super::golden::{golden, timeless};
+use super::golden::{golden, own, timeless};
 use crate::support::app::PATIENCE;
 use crate::support::docker::docker;
 use crate::support::program::{Process, Program, Said};
@@ -25,25 +25,25 @@ async fn program() -> Program {
 /// Container names belong to the whole engine: the prefix has the fleet's name.
 fn pool(program: &Program, name: &str, count: u32) -> Value {
     json!({
-        "id": name, "name_prefix": format!("{}-{name}", program.fleet.instance), "labels": [name], "nb": count,
+        "id": name, "name_prefix": full(program, name), "labels": [name], "nb": count,
         "resources": { "memory": "128m", "pids": 256 }, "timeouts": { "stop_grace": "5s" },
     })
 }
 
 fn full(program: &Program, name: &str) -> String {
-    format!("{}-{name}", program.fleet.instance)
+    format!("{}{name}", own(program))
 }
 
 /// The runners' names without the fleet's.
 async fn containers(program: &Program) -> Vec<String> {
-    let before = format!("{}-", program.fleet.instance);
+    let before = own(program);
     let mut names: Vec<String> = program.containers().await;
     names.sort();
     names.into_iter().map(|name| name.replace(&before, "")).collect()
 }
 
 fn registered(program: &Program) -> Vec<String> {
-    let before = format!("{}-", program.fleet.instance);
+    let before = own(program);
     let mut names = program.registered();
     names.sort();
     names.into_iter().map(|name| name.replace(&before, "")).collect()
@@ -105,7 +105,7 @@ async fn busy(program: &Program) -> (JobKey, String) {
             _ => None,
         })
         .await;
-    (job, name.replace(&format!("{}-", program.fleet.instance), ""))
+    (job, name.replace(&own(program), ""))
 }
 
 #[tokio::test(flavor = "multi_thread")]

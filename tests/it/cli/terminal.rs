@@ -18,11 +18,11 @@ impl Terminal {
     fn open(program: &Program, verb: &str) -> Self {
         let (pid, page) = (program.path("terminal.pid"), program.path("terminal.txt"));
         let line = format!("echo $$ > {}; exec '{PROGRAM}' {verb}", pid.display());
-        let mut like = program.command(&[]);
+        let like = program.command(&[]);
         let mut command = Command::new("script");
         command.args(["-qefc", &line]).arg(&page).current_dir(program.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        for (key, value) in like.as_std_mut().get_envs() {
+        for (key, value) in like.as_std().get_envs() {
             match value {
                 Some(value) => command.env(key, value),
                 None => command.env_remove(key),
