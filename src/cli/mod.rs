@@ -165,11 +165,11 @@ Examples:
     Demo(demo::DemoArgs),
     /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
     #[command(after_help = "\
-A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name
+A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name \
 (RUNNER_NAME) and the pool's org_url (RUNNER_REPO). All others are left alone, whatever they are called.
 
-Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its
-container is removed, and a new one takes the name. `rollout.max_unavailable` of a pool at a time.
+Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its \
+container is removed, and a new one takes the name; `rollout.max_unavailable` of a pool at a time.
 
 Examples:
   runnerfleet adopt --all --dry-run
@@ -252,13 +252,13 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::status(config, args).await,
         Verb::Logs(args) => logs::logs(config, args).await,
         Verb::Adopt(args) => adopt::adopt(config, args).await,
+        Verb::Notify(verb) => notify::run(&config, verb).await,
+        Verb::Scheduler(args) => scheduler::run(config, args).await,
         Verb::Jobs(args) => view::jobs(config, args).await,
         Verb::Plan(args) => view::plan(config, args).await,
         Verb::Build(args) => build::build(config, args).await,
         Verb::Images(args) => images::images(config, args).await,
         Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
-        Verb::Notify(verb) => notify::run(&config, verb).await,
-        Verb::Scheduler(args) => scheduler::run(config, args).await,
         Verb::StartRunners(_)
         | Verb::StopRunners(_)
         | Verb::RemoveRunners(_)

@@ -53,3 +53,20 @@ async fn readyz_is_503_and_says_why_when_one_is_not() {
     assert_eq!(body["parts"]["store"]["ok"], true);
     assert_eq!(body["parts"]["docker"], json!({ "ok": false, "why": "no socket at /var/run/docker.sock" }));
 }
+
+#[tokio::test]
+async fn without_a_secret_nothing_is_received_and_the_probes_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = fleet::config(dir.path().to_owned(), "fleet", Vec::new());
+    config.intake.secrets.clear();
+    let routes = router(Receiver { config: Arc::new(config), queue: None, readiness: Arc::new(Said(BTreeMap::new())) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let delivery = client.post(format!("{url}/webhook")).body("{}").send().await.unwrap();
+    assert_eq!(delivery.status(), 404);
+    for probe in ["healthz", "readyz"] {
+        assert_eq!(client.get(format!("{url}/{probe}")).send().await.unwrap().status(), 200);
+    }
+}
