@@ -113,6 +113,7 @@ async fn floor(docker: &Docker, pool: &Pool, times: usize) -> anyhow::Result<(Ve
             host: HostId::new("bench"),
             created_for: None,
             registration: None,
+            kept: None,
             image: pool.image.clone(),
             pull: false,
             env: BTreeMap::new(),

@@ -5,6 +5,9 @@ use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::inbound::Inbound;
 use crate::ingest;
+use crate::maintenance::Maintenance;
+use crate::notify::Notifier;
+use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
 use crate::queue::Queue;
@@ -12,11 +15,14 @@ use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{self, feeds};
+use crate::registry::{self, DockerLogins};
+use crate::scheduler::{self, Actions};
 use crate::store::Store;
+use crate::update::Environment;
 use crate::webhook::{self, Receiver};
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -30,6 +36,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+
+/// After SIGTERM, notifications that wait have so long.
+const LAST_NOTICES: Duration = Duration::from_secs(5);
 
 /// Everything that `serve` is made of, joined and not yet moving. The verbs that run without a `serve` use it as well.
 pub struct Parts {
@@ -47,6 +56,34 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// The hands.
     pub executor: Arc<Executor>,
+    /// Looks after persistent runners.
+    pub keeper: Keeper,
+    /// Who is told.
+    pub notifier: Notifier,
+    /// What the scheduler does; without it there is no scheduler.
+    pub scheduled: Option<Arc<dyn Actions>>,
+}
+
+/// Where the configuration came from, so that it can be read again and changed.
+#[derive(Clone)]
+pub struct FromFile {
+    /// Reads it again.
+    pub reread: Reread,
+    /// The environment: for its `${…}`, and for where Docker's logins are.
+    pub env: Environment,
+}
+
+/// The engine of the configuration, which is not asked anything yet; with the logins of registries where the environment is
+/// known.
+///
+/// # Errors
+/// Its address is none that this program can speak to.
+pub fn engine(config: &Config, env: Option<&Environment>) -> anyhow::Result<Docker> {
+    let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
+    Ok(match env {
+        Some(env) => docker.with_credentials(Arc::new(DockerLogins::of_docker(&**env))),
+        None => docker,
+    })
 }
 
 /// The durable memory of the configuration.
@@ -68,25 +105,59 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
 
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
-    pub fn join(config: Arc<Config>, queue: Arc<dyn Queue>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    /// `file` is read again before a deploy; none: the configuration stays as it is, and there is no scheduler.
+    ///
+    /// # Errors
+    /// A key cannot be read, or Docker's address makes no sense.
+    pub fn join(
+        config: Arc<Config>,
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        file: Option<&FromFile>,
+    ) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
-        let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
-        let provider: Arc<dyn Provider> = Arc::new(docker);
+        let docker = engine(&config, file.map(|file| &file.env))?;
+        let provider: Arc<dyn Provider> = Arc::new(docker.clone());
         let memory = Arc::new(Memory::new(config.host.clone()));
         // Measured on Docker 20.10: beyond two starts for each processor only the latency of each grows.
         let starts = config
             .docker
             .concurrent_starts
             .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+        let starts = Arc::new(Semaphore::new(starts));
+        let notifier = Notifier::start(&config);
         let executor = Arc::new(Executor {
             config: config.clone(),
             store: store.clone(),
             provider: provider.clone(),
             client: client.clone(),
             memory: memory.clone(),
-            starts: Semaphore::new(starts),
+            starts: starts.clone(),
+            notifier: notifier.clone(),
         });
-        Ok(Self { config, queue, store, provider, client, memory, executor })
+        let keeper = Keeper::new(persistent::Parts {
+            config: config.clone(),
+            store: store.clone(),
+            provider: provider.clone(),
+            client: client.clone(),
+            memory: memory.clone(),
+            starts,
+            reread: file.map(|file| file.reread.clone()),
+            notifier: notifier.clone(),
+        });
+        let scheduled = match file {
+            None => None,
+            Some(FromFile { reread, env }) => Some(Arc::new(Maintenance {
+                docker,
+                registries: registry::Client::new(DockerLogins::of_docker(&**env)).context("preparing registries")?,
+                keeper: keeper.clone(),
+                notifier: notifier.clone(),
+                reread: reread.clone(),
+                env: env.clone(),
+                found: Mutex::default(),
+            }) as Arc<dyn Actions>),
+        };
+        Ok(Self { config, queue, store, provider, client, memory, executor, keeper, notifier, scheduled })
     }
 }
 
@@ -96,6 +167,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// What it knows.
     pub memory: Arc<Memory>,
+    /// Looks after persistent runners.
+    pub keeper: Keeper,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -110,11 +183,20 @@ impl Running {
     }
 }
 
-/// Starts everything: receiver, ingest, the feeds, the reconciler, the local socket.
+/// Starts everything with this configuration; it is never read again.
+///
+/// # Errors
+/// As [`start_reading`].
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    start_reading(config, None).await
+}
+
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the scheduler, the local socket. `file` is read
+/// again before a deploy.
 ///
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
-pub async fn start(config: Config) -> anyhow::Result<Running> {
+pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
@@ -129,8 +211,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
-    let parts = Parts::join(config.clone(), queue, store)?;
-    let Parts { queue, store, provider, client, memory, executor, .. } = parts;
+    let parts = Parts::join(config.clone(), queue, store, file.as_ref())?;
+    let Parts { queue, store, provider, client, memory, executor, keeper, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
@@ -152,11 +234,20 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     loops.spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
     loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
 
+    // Persistent runners: what they are wanted to be, they are.
+    loops.spawn(keeper.clone().keep(stop.clone()));
+
+    // What is done at regular times.
+    if let Some(actions) = scheduled.filter(|_| config.scheduler.as_ref().is_some_and(|schedule| schedule.enabled)) {
+        let (config, store, notifier, stop) = (config.clone(), store.clone(), notifier.clone(), stop.clone());
+        loops.spawn(scheduler::run(config, store, actions, notifier, stop));
+    }
+
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client.clone()));
     let receiver = Receiver::new(config.clone(), Some(queue), readiness);
     loops.spawn(receiver.sources.clone().keep_current(client, stop.clone()));
-    let desk = admin::router(Desk { config: config.clone(), memory: memory.clone(), executor });
+    let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
     let desk_stop = stop.clone();
     loops.spawn(inbound.serve(listener, webhook::router(receiver), stop.clone()));
     loops.spawn(async move {
@@ -165,20 +256,27 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             warn!("the local socket broke: {error}");
         }
     });
-    info!(%addr, "listening on {scheme}://{addr}{}", config.intake.path);
+    if config.intake.secrets.is_empty() {
+        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on {scheme}://{addr}");
+    } else {
+        info!(%addr, "listening on {scheme}://{addr}{}", config.intake.path);
+    }
 
-    let stopped = stop.clone();
+    let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {
         stopped.cancelled().await;
+        ending.interrupt();
         loops.close();
         if tokio::time::timeout(LAST_ANSWERS, loops.wait()).await.is_err() {
             warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
         }
         actions.close();
-        if tokio::time::timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
+        let under_way = async { tokio::join!(actions.wait(), ending.close()) };
+        if tokio::time::timeout(LAST_ACTIONS, under_way).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
+        notifier.finish(LAST_NOTICES).await;
         drop(socket_file);
     });
-    Ok(Running { addr, memory, stop, task })
+    Ok(Running { addr, memory, keeper, stop, task })
 }

@@ -3,13 +3,16 @@
 
 use crate::config::Config;
 use crate::model::{
-    Container, ContainerStatus, Evidence, Job, JobState, LabelSet, Observed, RegistrationStatus, Runner, RunnerName,
-    StateName,
+    Change, Container, ContainerStatus, Evidence, ImageId, Job, JobState, LabelSet, Observed, RegistrationStatus,
+    Runner, RunnerName, StateName, Wanted,
 };
+use crate::persistent::phase::{Phase, phase};
+use crate::persistent::spec;
 use crate::plan::{Listed, Listing, Match, Plan, World, match_pool, naming, plan};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Everything, as of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +38,11 @@ pub struct RunnerRow {
     pub name: String,
     /// Its pool.
     pub pool: String,
-    /// One of the six states.
+    /// Whether it lives for one job, or is kept.
+    #[serde(default)]
+    pub kind: Kind,
+    /// One of the six states. A persistent runner that the file describes and that was never deployed is `created`, in phase
+    /// `declared`.
     pub state: StateName,
     /// Why it is in that state.
     pub cause: String,
@@ -59,6 +66,41 @@ pub struct RunnerRow {
     pub host: String,
     /// What it left when it ended badly.
     pub evidence: Option<Evidence>,
+    /// The labels that its pool registers it with; none where its pool is gone from the file.
+    #[serde(default)]
+    pub labels: LabelSet,
+    /// Its changes of state, oldest first.
+    #[serde(default)]
+    pub history: Vec<Change>,
+    /// Of a persistent runner: in which phase of its life it is.
+    #[serde(default)]
+    pub phase: Option<Phase>,
+    /// Of a persistent runner: what a person asked for last.
+    #[serde(default)]
+    pub wanted: Option<Wanted>,
+    /// Of a persistent runner: why a deploy would replace it.
+    #[serde(default)]
+    pub outdated: Option<String>,
+}
+
+/// How long a runner lives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// For one job.
+    #[default]
+    Ephemeral,
+    /// Job after job.
+    Persistent,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ephemeral => "ephemeral",
+            Self::Persistent => "persistent",
+        })
+    }
 }
 
 /// One job.
@@ -105,8 +147,8 @@ pub struct ActionRow {
     pub detail: serde_json::Value,
 }
 
-/// The view.
-pub fn overview(world: &World, config: &Config) -> Overview {
+/// The view. `images` is what the images of persistent pools are now.
+pub fn overview(world: &World, config: &Config, images: &BTreeMap<String, ImageId>) -> Overview {
     let decided = plan(world, config);
     let mut unknown = BTreeMap::new();
     if let Observed::Unknown(why) = &world.store {
@@ -123,6 +165,10 @@ pub fn overview(world: &World, config: &Config) -> Overview {
     let mut runners: Vec<_> = world.runners.values().map(|runner| runner_row(world, runner)).collect();
     runners.extend(containers_without_row(world));
     runners.extend(registrations_alone(world, config));
+    runners.extend(not_deployed(world, config));
+    for row in &mut runners {
+        of_the_file(row, world, config, images);
+    }
     Overview {
         at: world.now,
         host: world.host.to_string(),
@@ -134,10 +180,9 @@ pub fn overview(world: &World, config: &Config) -> Overview {
 }
 
 fn runner_row(world: &World, runner: &Runner) -> RunnerRow {
-    let job = runner
-        .job
-        .and_then(|key| world.jobs.get(&key))
-        .or_else(|| world.jobs.values().find(|job| job.state.runner() == Some(&runner.name)));
+    // A persistent runner had many jobs; only the one that runs is its own.
+    let is_its = |job: &Job| job.state.runner() == Some(&runner.name) && (runner.kept.is_none() || is_under_way(job));
+    let job = runner.job.and_then(|key| world.jobs.get(&key)).or_else(|| world.jobs.values().find(|job| is_its(job)));
     let listing = world.registrations.get(&runner.scope).and_then(Observed::known);
     let github = listing.map(|listing| in_list(listing, &runner.name));
     RunnerRow {
@@ -155,7 +200,78 @@ fn runner_row(world: &World, runner: &Runner) -> RunnerRow {
         container: runner.container.as_ref().map(ToString::to_string),
         host: runner.owner.to_string(),
         evidence: runner.evidence.clone(),
+        kind: if runner.kept.is_some() { Kind::Persistent } else { Kind::Ephemeral },
+        labels: LabelSet::default(),
+        history: runner.history.clone(),
+        phase: None,
+        wanted: runner.kept.as_ref().map(|kept| kept.wanted),
+        outdated: None,
     }
+}
+
+/// What depends on the file: the labels, and for persistent runners the phase and whether they are as described.
+fn of_the_file(row: &mut RunnerRow, world: &World, config: &Config, images: &BTreeMap<String, ImageId>) {
+    let pool = config.pools.iter().find(|pool| pool.name.as_str() == row.pool);
+    if let Some(pool) = pool {
+        row.labels = pool.labels.clone();
+    }
+    if row.kind == Kind::Ephemeral {
+        return;
+    }
+    let name = RunnerName::new(row.name.as_str());
+    let runner = world.runners.get(&name).map(AsRef::as_ref);
+    let containers = world.containers.known().into_iter().flat_map(BTreeMap::values);
+    let container = containers.into_iter().find(|container| container.runner == name && container.kept.is_some());
+    let scope = runner.map(|runner| &runner.scope).or(container.map(|container| &container.scope));
+    let scope = scope.or(pool.map(|pool| &pool.scope));
+    let listing = scope.and_then(|scope| world.registrations.get(scope)).and_then(Observed::known);
+    let registration = listing.and_then(|listing| listing.runners.get(&name)).map(|listed| &listed.registration);
+    row.phase = Some(phase(runner, container, registration));
+    row.outdated = match (spec::description(config, &name), container) {
+        (Some(described), Some(container)) => described.outdated(container, images.get(&described.pool.image)),
+        _ => None,
+    };
+}
+
+/// Persistent runners that the file describes, and of which nothing is there.
+fn not_deployed(world: &World, config: &Config) -> Vec<RunnerRow> {
+    let containers = world.containers.known();
+    let is_there = |name: &RunnerName| {
+        world.runners.contains_key(name)
+            || containers.is_some_and(|all| all.values().any(|container| container.runner == *name))
+    };
+    spec::described(config)
+        .filter(|(name, _)| !is_there(name))
+        .map(|(name, described)| {
+            let listing = world.registrations.get(&described.pool.scope).and_then(Observed::known);
+            RunnerRow {
+                name: name.to_string(),
+                pool: described.pool.name.to_string(),
+                state: StateName::Created,
+                cause: "the file describes it; `runnerfleet deploy` makes it".to_owned(),
+                since: world.now,
+                created_at: world.now,
+                github: listing.map(|listing| in_list(listing, &name).to_owned()),
+                job: None,
+                job_name: None,
+                repository: None,
+                image: described.pool.image.clone(),
+                container: None,
+                host: world.host.to_string(),
+                evidence: None,
+                kind: Kind::Persistent,
+                labels: LabelSet::default(),
+                history: Vec::new(),
+                phase: None,
+                wanted: None,
+                outdated: None,
+            }
+        })
+        .collect()
+}
+
+fn is_under_way(job: &Job) -> bool {
+    matches!(job.state, JobState::InProgress { .. })
 }
 
 fn in_list(listing: &Listing, name: &RunnerName) -> &'static str {
@@ -198,6 +314,12 @@ fn row_of_container(world: &World, container: &Container) -> RunnerRow {
         container: Some(container.id.to_string()),
         host: container.host.to_string(),
         evidence: None,
+        kind: if container.kept.is_some() { Kind::Persistent } else { Kind::Ephemeral },
+        labels: LabelSet::default(),
+        history: Vec::new(),
+        phase: None,
+        wanted: None,
+        outdated: None,
     }
 }
 
@@ -232,6 +354,12 @@ fn registrations_alone(world: &World, config: &Config) -> Vec<RunnerRow> {
                 container: None,
                 host: world.host.to_string(),
                 evidence: None,
+                kind: Kind::Ephemeral,
+                labels: LabelSet::default(),
+                history: Vec::new(),
+                phase: None,
+                wanted: None,
+                outdated: None,
             });
         }
     }

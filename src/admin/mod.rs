@@ -3,30 +3,42 @@
 
 pub mod client;
 
-use crate::config::Config;
-use crate::model::RunnerName;
+use crate::clock;
+use crate::model::{PoolName, RunnerName};
 use crate::overview::{Overview, overview};
+use crate::persistent::{Keeper, Order, Progress};
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
-use crate::removal::{RemoveOutcome, remove_one};
-use axum::extract::State;
+use crate::removal::{self, RemoveOutcome, remove_one};
+use crate::scheduler::{self, State as ScheduleState};
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+
+/// News of an order that nobody has read yet; beyond that only outcomes wait.
+const UNREAD: usize = 1024;
 
 /// What the socket's routes need.
 #[derive(Clone)]
 pub struct Desk {
-    /// Pools and bounds.
-    pub config: Arc<Config>,
     /// What is known.
     pub memory: Arc<Memory>,
     /// Removes runners.
     pub executor: Arc<Executor>,
+    /// Looks after persistent runners; has the configuration.
+    pub keeper: Keeper,
 }
 
 /// `POST /v1/remove`.
@@ -40,15 +52,70 @@ pub struct RemoveRequest {
 
 /// The routes.
 pub fn router(desk: Desk) -> Router {
-    Router::new().route("/v1/overview", get(show)).route("/v1/remove", post(remove)).with_state(desk)
+    Router::new()
+        .route("/v1/overview", get(show))
+        .route("/v1/remove", post(remove))
+        .route("/v1/persistent", post(carry_out))
+        .route("/v1/difference", get(difference))
+        .route("/v1/scheduler", get(show_scheduler).post(ask_scheduler))
+        .with_state(desk)
+}
+
+/// What is written down of the scheduler's runs.
+async fn show_scheduler(State(desk): State<Desk>) -> Result<Json<ScheduleState>, (StatusCode, String)> {
+    let state = scheduler::read(desk.executor.store.as_ref()).await;
+    state.map(Json).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+/// Asks for a run now.
+async fn ask_scheduler(State(desk): State<Desk>) -> Result<StatusCode, (StatusCode, String)> {
+    let asked = scheduler::ask(desk.executor.store.as_ref(), clock::now()).await;
+    asked.map(|()| StatusCode::ACCEPTED).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {
-    Json(overview(&desk.memory.world(), &desk.config))
+    let images = desk.keeper.images().await;
+    Json(overview(&desk.memory.world(), &desk.keeper.config(), &images))
 }
 
 async fn remove(State(desk): State<Desk>, Json(request): Json<RemoveRequest>) -> Json<RemoveOutcome> {
-    Json(remove_one(&desk.memory, &desk.executor, &request.runner, request.force).await)
+    Json(remove_one(&desk.memory, &desk.executor, &desk.keeper, &request.runner, request.force).await)
+}
+
+/// News come line by line, each a [`Progress`]. The order is carried out whether or not anybody listens to its end.
+async fn carry_out(State(desk): State<Desk>, Json(order): Json<Order>) -> Response {
+    let prepared = match desk.keeper.prepare(&order).await {
+        Ok(prepared) => prepared,
+        Err(refused) => return (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()).into_response(),
+    };
+    let (progress, news) = mpsc::channel(UNREAD);
+    let tasks = desk.keeper.tasks().clone();
+    tasks.spawn(async move {
+        removal::carry_out(&desk.memory, &desk.executor, &desk.keeper, prepared, order, progress).await;
+    });
+    let lines = stream::unfold(news, |mut news| async move {
+        let told: Progress = news.recv().await?;
+        // Plain fields always serialize; were one not to, the line would be missing and nothing else.
+        let mut line = serde_json::to_vec(&told).unwrap_or_default();
+        line.push(b'\n');
+        Some((Ok::<_, Infallible>(Bytes::from(line)), news))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+/// `?pools=a,b`; all where none is given.
+#[derive(Debug, Default, Deserialize)]
+struct Pools {
+    #[serde(default)]
+    pools: String,
+}
+
+async fn difference(State(desk): State<Desk>, Query(asked): Query<Pools>) -> Response {
+    let pools: Vec<PoolName> = asked.pools.split(',').filter(|name| !name.is_empty()).map(PoolName::new).collect();
+    match desk.keeper.difference(&pools).await {
+        Ok(changes) => Json(changes).into_response(),
+        Err(refused) => (StatusCode::UNPROCESSABLE_ENTITY, refused.to_string()).into_response(),
+    }
 }
 
 /// The socket's file. It goes with the `serve` that made it.

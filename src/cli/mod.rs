@@ -1,21 +1,44 @@
 //! The command line: what a user types, and which exit code comes back (0 done, 1 failed, 2 wrong use or configuration).
 
+mod act;
+mod adopt;
+mod check_base_image_update;
 mod config;
+mod confirm;
 mod demo;
+mod deploy;
+#[cfg(test)]
+mod documents;
+mod dotenv;
+mod drive;
+mod init;
+mod list;
+mod logs;
+mod notify;
 mod output;
-mod remove;
+mod progress;
+mod scheduler;
+mod select;
 mod serve;
 mod source;
+mod status;
+mod summary;
+mod times;
 mod view;
+mod watch;
 
+use crate::app::FromFile;
 use crate::config::file;
 use crate::config::{Config, Log};
+use crate::persistent;
 use crate::simulation::agent::AgentCommand;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -29,6 +52,8 @@ Examples:
   runnerfleet demo                   see it work; nothing to set up
   runnerfleet config check           is runners_config.yaml right?
   runnerfleet serve                  receive jobs and run them
+  runnerfleet deploy                 make the persistent runners match the file
+  runnerfleet list --watch           what runs, and on what
   runnerfleet jobs --state queued    what waits, and why"
 )]
 pub struct Cli {
@@ -52,32 +77,108 @@ enum Verb {
     /// Receive jobs from GitHub and give each a runner, until SIGTERM.
     #[command(after_help = "Example:\n  runnerfleet serve --config /etc/runnerfleet/runners_config.yaml")]
     Serve,
-    /// Show the runners.
-    #[command(after_help = "Example:\n  runnerfleet list --pool linux --state running --output json")]
-    List(view::ListArgs),
+    /// Make the persistent runners match the file: make, start, replace and remove what differs.
+    #[command(after_help = "\
+Shows the difference first, and asks before it ends what runs. Runners of ephemeral pools are made by `serve`.
+
+Examples:
+  runnerfleet deploy --diff          what differs from the file?
+  runnerfleet deploy                 all pools
+  runnerfleet deploy web api --yes   two pools, without a question")]
+    Deploy(deploy::DeployArgs),
+    /// Start persistent runners; one that is not there is made.
+    #[command(after_help = "Examples:\n  runnerfleet start web-1\n  runnerfleet start --pool web")]
+    Start(act::StartArgs),
+    /// Stop persistent runners, each after its job. `start` brings them back.
+    #[command(
+        after_help = "Examples:\n  runnerfleet stop web-1 web-2 --timeout 10m\n  runnerfleet stop --all --force --yes"
+    )]
+    Stop(act::EndArgs),
+    /// Stop persistent runners, each after its job, and start them again.
+    #[command(after_help = "Example:\n  runnerfleet restart --pool web")]
+    Restart(act::EndArgs),
+    /// Remove runners of any kind: first from GitHub, then the container with its volumes.
+    #[command(
+        after_help = "Examples:\n  runnerfleet remove web-3\n  runnerfleet remove --pool linux --dry-run\n  runnerfleet remove --all --yes"
+    )]
+    Remove(act::EndArgs),
+    /// Show the runners, of every kind.
+    #[command(
+        alias = "list-runners",
+        after_help = "Examples:\n  runnerfleet list --pool linux --state running --output json\n  runnerfleet list --watch"
+    )]
+    List(list::ListArgs),
+    /// Show everything of one runner: its states with times and causes, its job, its image, its last lines.
+    #[command(after_help = "Examples:\n  runnerfleet status web-1\n  runnerfleet status web-1 --watch=5s")]
+    Status(status::StatusArgs),
+    /// Show the output of a runner's container; of one that is gone, what is kept of it.
+    #[command(after_help = "\
+A shell in the container, or a command, is Docker's: docker exec -it NAME bash
+
+Examples:
+  runnerfleet logs web-1 --follow
+  runnerfleet logs web-1 --since 10m --tail 100")]
+    Logs(logs::LogsArgs),
     /// Show the jobs: queued, running, recent, unmatched; each that waits with its reason.
     #[command(after_help = "Example:\n  runnerfleet jobs --state queued")]
     Jobs(view::JobsArgs),
     /// Show what the reconciler would do now, and why not more. Changes nothing.
     #[command(after_help = "Example:\n  runnerfleet plan --output yaml")]
     Plan(view::PlanArgs),
-    /// Remove runners: first from GitHub, then the container.
+    /// Write a configuration to begin with, and the Dockerfiles of the languages that jobs need.
     #[command(
-        after_help = "Examples:\n  runnerfleet remove linux-41230001-1-1-9c0e\n  runnerfleet remove --pool linux --dry-run"
+        after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
     )]
-    Remove(remove::RemoveArgs),
+    Init(init::InitArgs),
+    /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
+    #[command(after_help = "\
+How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one, or an update failed.
+
+Examples:
+  runnerfleet check-base-image-update --output json
+  runnerfleet check-base-image-update --apply --yes")]
+    CheckBaseImageUpdate(check_base_image_update::CheckArgs),
+    /// Try out notifications.
+    #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]
+    Notify(notify::NotifyVerb),
+    /// Do what `scheduler` in the configuration says, until SIGTERM; `serve` does it as well.
+    #[command(after_help = "Examples:\n  runnerfleet scheduler status\n  runnerfleet scheduler run-now")]
+    Scheduler(scheduler::SchedulerArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
     /// Show the whole thing at work on this machine: a simulated GitHub, real containers, nothing to set up.
     #[command(after_help = "Example:\n  runnerfleet demo --jobs 50 --pools 3")]
     Demo(demo::DemoArgs),
+    /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
+    #[command(after_help = "\
+A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name
+(RUNNER_NAME) and the pool's org_url (RUNNER_REPO). All others are left alone, whatever they are called.
+
+Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its
+container is removed, and a new one takes the name. `rollout.max_unavailable` of a pool at a time.
+
+Examples:
+  runnerfleet adopt --all --dry-run
+  runnerfleet adopt --pool web --timeout 2h
+  runnerfleet adopt web-1 web-2 --yes")]
+    Adopt(adopt::AdoptArgs),
     /// Print completions for a shell.
     #[command(after_help = "Example:\n  runnerfleet completions bash > /etc/bash_completion.d/runnerfleet")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// As `start --all`: how the tool that this one replaces calls it.
+    #[command(hide = true, after_help = "Example:\n  runnerfleet start --all")]
+    StartRunners(act::Starting),
+    /// As `stop --all`.
+    #[command(hide = true, after_help = "Example:\n  runnerfleet stop --all")]
+    StopRunners(act::Ending),
+    /// As `remove --all`.
+    #[command(hide = true, after_help = "Example:\n  runnerfleet remove --all")]
+    RemoveRunners(act::Ending),
     /// The stand-in for GitHub's agent, inside the demo's containers.
     #[command(hide = true, subcommand)]
     StandInAgent(AgentCommand),
@@ -86,11 +187,11 @@ enum Verb {
 /// Runs the verb.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Whoever was first is as good: there is one provider in the tree.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if let Verb::StandInAgent(command) = cli.verb {
         return ExitCode::from(crate::simulation::agent::main_blocking(command));
     }
-    // Whoever was first is as good: there is one provider in the tree.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the async runtime")),
@@ -103,27 +204,14 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     let path = cli.config;
-    let result = match cli.verb {
-        Verb::Serve => match load(&path) {
-            Ok(config) => serve::serve(config).await,
-            Err(code) => return code,
-        },
-        Verb::List(args) => match load(&path) {
-            Ok(config) => view::list(config, args).await,
-            Err(code) => return code,
-        },
-        Verb::Jobs(args) => match load(&path) {
-            Ok(config) => view::jobs(config, args).await,
-            Err(code) => return code,
-        },
-        Verb::Plan(args) => match load(&path) {
-            Ok(config) => view::plan(config, args).await,
-            Err(code) => return code,
-        },
-        Verb::Remove(args) => match load(&path) {
-            Ok(config) => remove::remove(config, args).await,
-            Err(code) => return code,
-        },
+    let verb = match cli.verb {
+        Verb::StartRunners(how) => Verb::Start(how.into()),
+        Verb::StopRunners(how) => Verb::Stop(how.into()),
+        Verb::RemoveRunners(how) => Verb::Remove(how.into()),
+        verb => verb,
+    };
+    let result = match verb {
+        Verb::Init(args) => init::init(&path, args),
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Completions { shell } => {
@@ -131,16 +219,67 @@ async fn run(cli: Cli) -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "runnerfleet", &mut script);
             say(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
         }
-        Verb::StandInAgent(_) => Ok(ExitCode::SUCCESS),
+        verb => match load(&path, verb.is_quiet()) {
+            Ok(config) => with_config(config, verb).await,
+            Err(code) => return code,
+        },
     };
     result.unwrap_or_else(|error| failed(&error))
 }
 
+/// The verbs that need the configuration.
+async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Serve => serve::serve(config).await,
+        Verb::Deploy(args) => deploy::deploy(config, args).await,
+        Verb::Start(args) => act::start(config, args).await,
+        Verb::Stop(args) => act::end(config, persistent::Verb::Stop, args).await,
+        Verb::Restart(args) => act::end(config, persistent::Verb::Restart, args).await,
+        Verb::Remove(args) => act::end(config, persistent::Verb::Remove, args).await,
+        Verb::List(args) => list::list(config, args).await,
+        Verb::Status(args) => status::status(config, args).await,
+        Verb::Logs(args) => logs::logs(config, args).await,
+        Verb::Adopt(args) => adopt::adopt(config, args).await,
+        Verb::Jobs(args) => view::jobs(config, args).await,
+        Verb::Plan(args) => view::plan(config, args).await,
+        Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
+        Verb::Notify(verb) => notify::run(&config, verb).await,
+        Verb::Scheduler(args) => scheduler::run(config, args).await,
+        Verb::StartRunners(_)
+        | Verb::StopRunners(_)
+        | Verb::RemoveRunners(_)
+        | Verb::Init(_)
+        | Verb::Config(_)
+        | Verb::Demo(_)
+        | Verb::Completions { .. }
+        | Verb::StandInAgent(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+impl Verb {
+    /// `--quiet`.
+    fn is_quiet(&self) -> bool {
+        match self {
+            Self::Deploy(args) => args.printing.quiet,
+            Self::Start(args) => args.how.printing.quiet,
+            Self::Stop(args) | Self::Restart(args) | Self::Remove(args) => args.how.printing.quiet,
+            Self::List(args) => args.printing.quiet,
+            Self::Status(args) => args.printing.quiet,
+            Self::Logs(args) => args.quiet,
+            Self::Adopt(args) => args.printing.quiet,
+            Self::Jobs(args) => args.printing.quiet,
+            Self::Plan(args) => args.printing.quiet,
+            Self::CheckBaseImageUpdate(args) => args.printing.quiet,
+            _ => false,
+        }
+    }
+}
+
 /// Reads the configuration; its problems are printed, and exit code 2 is given back.
-fn load(path: &Path) -> Result<Config, ExitCode> {
+fn load(path: &Path, quiet: bool) -> Result<Config, ExitCode> {
     match file::load(path, &environment) {
         Ok(loaded) => {
-            for warning in &loaded.warnings {
+            for warning in loaded.warnings.iter().filter(|_| !quiet) {
                 complain(&format!("warning: {warning}"));
             }
             Ok(loaded.config)
@@ -152,15 +291,43 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+/// A variable: of the environment, else of `.env` in the working directory.
 fn environment(name: &str) -> Option<String> {
+    static BESIDE: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let (variables, wrong) = dotenv::read(Path::new(".env"), &of_the_process);
+        for line in wrong {
+            complain(&format!("warning: {line}"));
+        }
+        variables
+    });
+    of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+/// The way back to the file.
+fn from_file(config: &Config) -> FromFile {
+    let path = config.file.clone();
+    FromFile {
+        reread: Arc::new(move || {
+            file::load(&path, &environment).map(|loaded| loaded.config).map_err(|problems| problems.to_string())
+        }),
+        env: Arc::new(environment),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+fn of_the_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     complain(&format!("error: {error:#}"));
-    ExitCode::from(1)
+    ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
 }
+
+/// A wrong use that shows only once the program has looked (there is no such runner; nobody can be asked): exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUse(String);
 
 /// A line to standard error. A closed pipe is nobody's problem.
 fn complain(text: &str) {

@@ -1,8 +1,10 @@
 //! Tables for people, JSON and YAML for programs.
 
+use super::WrongUse;
+use super::select;
 use crate::config::Config;
 use anyhow::Context;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,6 +18,35 @@ pub(super) enum Output {
     Wide,
     Json,
     Yaml,
+}
+
+/// What every verb says about its printing.
+#[derive(Debug, Args)]
+pub(super) struct Printing {
+    /// How to print; `wide` is a table with all columns.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub(super) output: Output,
+    /// Print less: what is shown, without its notes and headings; of what is done, errors alone.
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+/// What every verb that changes something says about that.
+#[derive(Debug, Args)]
+pub(super) struct Care {
+    /// Only say what would be done.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do not ask before what runs is ended.
+    #[arg(short, long)]
+    pub(super) yes: bool,
+}
+
+impl Output {
+    /// Whether it is for people.
+    pub(super) fn is_table(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
 }
 
 /// A column: its heading, whether it shows in the narrow table too, and its text.
@@ -65,17 +96,10 @@ pub(super) fn plain(mut table: Table) -> String {
 /// There is no such pool.
 pub(super) fn known_pool<'a>(
     wanted: Option<&str>,
-    configured: &[String],
+    configured: &'a [String],
     rows: impl IntoIterator<Item = Option<&'a str>>,
-) -> anyhow::Result<()> {
-    match wanted {
-        Some(pool)
-            if !configured.iter().any(|known| known == pool) && !rows.into_iter().any(|row| row == Some(pool)) =>
-        {
-            anyhow::bail!("there is no pool `{pool}`; the configuration has {}", configured.join(", "))
-        }
-        Some(_) | None => Ok(()),
-    }
+) -> Result<(), WrongUse> {
+    wanted.map_or(Ok(()), |wanted| select::known_pool(wanted, configured, rows.into_iter().flatten()))
 }
 
 /// The names of the configuration's pools.

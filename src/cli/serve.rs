@@ -1,6 +1,6 @@
 //! `runnerfleet serve`.
 
-use super::start_log;
+use super::{from_file, start_log};
 use crate::app;
 use crate::config::Config;
 use anyhow::Context;
@@ -12,7 +12,9 @@ use tracing::{info, warn};
 pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     start_log(&config.log);
     let mut signals = Signals::new()?;
-    let running = app::start(config).await?;
+    // A deploy means the file as it is then.
+    let file = from_file(&config);
+    let running = app::start_reading(config, Some(file)).await?;
     signals.next().await;
     info!(
         "stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once"
@@ -27,20 +29,21 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-struct Signals {
+/// What ends a program.
+pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
         })
     }
 
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

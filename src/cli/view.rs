@@ -1,42 +1,23 @@
-//! `runnerfleet list`, `jobs`, `plan`.
+//! `runnerfleet jobs`, `plan`.
 
-use super::output::{Column, Output, known_pool, or_dash, pool_names, render, span, yaml};
-use super::source::Source;
+use super::output::{Column, Output, Printing, known_pool, or_dash, pool_names, render, span, yaml};
+use super::source::{Need, Source};
 use super::{complain, say};
 use crate::config::Config;
-use crate::model::{StateName, age};
-use crate::overview::{ActionRow, JobRow, Overview, RunnerRow};
+use crate::model::age;
+use crate::overview::{ActionRow, JobRow, Overview};
 use clap::Args;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Completed jobs are shown for so long unless `--all` is given.
 const RECENT: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
-    /// How to print; `wide` is a table with all columns.
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Output,
-    /// Only runners of this pool.
-    #[arg(long, value_name = "POOL")]
-    pool: Option<String>,
-    /// Only runners in this state: created, started, running, stopped, removed, error.
-    #[arg(long, value_name = "STATE", value_parser = state)]
-    state: Option<StateName>,
-    /// Only runners with a job of this repository (`owner/name`).
-    #[arg(long, value_name = "REPOSITORY")]
-    repository: Option<String>,
-    /// Removed runners too, as long as they are remembered.
-    #[arg(short, long)]
-    all: bool,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct JobsArgs {
-    /// How to print; `wide` is a table with all columns.
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Output,
+    #[command(flatten)]
+    pub(super) printing: Printing,
     /// Only jobs in this state: waiting, queued, in_progress, completed, or unmatched (queued, and no pool fits).
     #[arg(long, value_name = "STATE", value_parser = ["waiting", "queued", "in_progress", "completed", "unmatched"])]
     state: Option<String>,
@@ -53,65 +34,18 @@ pub(super) struct JobsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// How to print; `wide` is a table with all columns.
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
-    output: Output,
+    #[command(flatten)]
+    pub(super) printing: Printing,
 }
 
-fn state(text: &str) -> Result<StateName, String> {
-    serde_json::from_value(serde_json::Value::String(text.to_lowercase()))
-        .map_err(|_| "one of created, started, running, stopped, removed, error".to_owned())
-}
-
-pub(super) async fn list(config: Config, args: ListArgs) -> anyhow::Result<ExitCode> {
-    let pools = pool_names(&config);
-    let overview = Source::find(config).await?.overview().await?;
-    tell_unknown(&overview);
-    known_pool(args.pool.as_deref(), &pools, overview.runners.iter().map(|row| Some(row.pool.as_str())))?;
-    let columns = [
-        Column { heading: "NAME", narrow: true, text: |row: &RunnerRow, _| row.name.clone() },
-        Column { heading: "POOL", narrow: true, text: |row, _| row.pool.clone() },
-        Column { heading: "STATE", narrow: true, text: |row, _| row.state.to_string() },
-        Column { heading: "GITHUB", narrow: false, text: |row, _| or_dash(row.github.as_deref()) },
-        Column { heading: "JOB", narrow: true, text: |row, _| or_dash(row.job_name.as_deref().or(row.job.as_deref())) },
-        Column { heading: "REPOSITORY", narrow: true, text: |row, _| or_dash(row.repository.as_deref()) },
-        Column { heading: "AGE", narrow: true, text: |row, now| span(age(now, row.created_at)) },
-        Column { heading: "HOST", narrow: false, text: |row, _| row.host.clone() },
-        Column { heading: "IMAGE", narrow: false, text: |row, _| row.image.clone() },
-        Column { heading: "CAUSE", narrow: false, text: |row, _| cause(row) },
-    ];
-    let wants_removed = args.all || args.state == Some(StateName::Removed);
-    let rows: Vec<RunnerRow> = overview
-        .runners
-        .into_iter()
-        .filter(|row| wants_removed || row.state != StateName::Removed)
-        .filter(|row| args.state.is_none_or(|state| row.state == state))
-        .filter(|row| args.pool.as_ref().is_none_or(|pool| row.pool == *pool))
-        .filter(|row| is_wanted(args.repository.as_ref(), row.repository.as_ref()))
-        .collect();
-    if rows.is_empty() && matches!(args.output, Output::Table | Output::Wide) {
-        complain("no runners");
-        return Ok(ExitCode::SUCCESS);
-    }
-    say(&render(args.output, overview.at, &rows, &columns)?)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn cause(row: &RunnerRow) -> String {
-    match &row.evidence {
-        Some(evidence) => format!("{} ({evidence})", row.cause),
-        None => row.cause.clone(),
-    }
-}
-
-fn is_wanted(wanted: Option<&String>, has: Option<&String>) -> bool {
+/// Whether a row's repository is the one that is asked for.
+pub(super) fn is_wanted(wanted: Option<&String>, has: Option<&String>) -> bool {
     wanted.is_none_or(|wanted| has.is_some_and(|has| has.eq_ignore_ascii_case(wanted)))
 }
 
 pub(super) async fn jobs(config: Config, args: JobsArgs) -> anyhow::Result<ExitCode> {
     let pools = pool_names(&config);
-    let overview = Source::find(config).await?.overview().await?;
-    tell_unknown(&overview);
+    let overview = look(config, args.printing.quiet).await?;
     known_pool(args.pool.as_deref(), &pools, overview.jobs.iter().map(|row| row.pool.as_deref()))?;
     let columns = [
         Column { heading: "JOB", narrow: true, text: |row: &JobRow, _| row.job.clone() },
@@ -141,11 +75,15 @@ pub(super) async fn jobs(config: Config, args: JobsArgs) -> anyhow::Result<ExitC
         .filter(|row| is_wanted(args.repository.as_ref(), Some(&row.repository)))
         .collect();
     rows.sort_by_key(|row| (row.state == "completed", row.queued_at.unwrap_or(row.since)));
-    if rows.is_empty() && matches!(args.output, Output::Table | Output::Wide) {
-        complain("no jobs");
+    if args.printing.output.is_table() && (rows.is_empty() || args.printing.quiet) {
+        match rows.is_empty() {
+            true if args.printing.quiet => {}
+            true => complain("no jobs"),
+            false => say(&rows.iter().map(|row| row.job.as_str()).collect::<Vec<_>>().join("\n"))?,
+        }
         return Ok(ExitCode::SUCCESS);
     }
-    say(&render(args.output, overview.at, &rows, &columns)?)?;
+    say(&render(args.printing.output, overview.at, &rows, &columns)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -158,17 +96,21 @@ fn state_text(row: &JobRow) -> String {
 }
 
 pub(super) async fn plan(config: Config, args: PlanArgs) -> anyhow::Result<ExitCode> {
-    let overview = Source::find(config).await?.overview().await?;
+    let quiet = args.printing.quiet || !args.printing.output.is_table();
+    let overview = look(config, quiet).await?;
     let waiting: Vec<_> = overview.jobs.iter().filter(|row| row.why.is_some()).collect();
-    match args.output {
+    match args.printing.output {
         Output::Json | Output::Yaml => {
             let whole = serde_json::json!({
                 "at": overview.at, "unknown": overview.unknown, "actions": overview.actions, "waiting": waiting,
             });
-            say(&if args.output == Output::Json { serde_json::to_string_pretty(&whole)? } else { yaml(&whole)? })?;
+            say(&if args.printing.output == Output::Json {
+                serde_json::to_string_pretty(&whole)?
+            } else {
+                yaml(&whole)?
+            })?;
         }
         Output::Table | Output::Wide => {
-            tell_unknown(&overview);
             let columns = [
                 Column { heading: "ACTION", narrow: true, text: |row: &ActionRow, _| row.action.clone() },
                 Column { heading: "ON", narrow: true, text: |row, _| row.subject.clone() },
@@ -177,7 +119,7 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> anyhow::Result<ExitC
             if overview.actions.is_empty() {
                 say("nothing to do")?;
             } else {
-                say(&render(args.output, overview.at, &overview.actions, &columns)?)?;
+                say(&render(args.printing.output, overview.at, &overview.actions, &columns)?)?;
             }
             for row in waiting {
                 say(&format!(
@@ -196,9 +138,17 @@ fn action_cause(row: &ActionRow) -> String {
     row.detail.get("cause").and_then(|cause| cause.as_str()).unwrap_or_default().to_owned()
 }
 
-/// Parts that could not be looked at: what is printed may lack what they know.
-pub(super) fn tell_unknown(overview: &Overview) {
-    for (part, why) in &overview.unknown {
-        complain(&format!("note: {part} cannot be looked at: {why}"));
+/// What is there, with the notes on it told to standard error unless `quiet`.
+pub(super) async fn look(config: Config, quiet: bool) -> anyhow::Result<Overview> {
+    let source = Source::find(Arc::new(config), Need::Look).await?;
+    let overview = source.overview().await?;
+    tell(&source, &overview, quiet);
+    Ok(overview)
+}
+
+/// The notes on what is there, to standard error unless `quiet`.
+pub(super) fn tell(source: &Source, overview: &Overview, quiet: bool) {
+    if !quiet {
+        source.notes(overview).iter().for_each(|note| complain(note));
     }
 }

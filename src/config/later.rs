@@ -1,20 +1,20 @@
 //! Keys that stand elsewhere, and keys that are planned: told as such, not as "unknown".
 
 use super::leaf::{listed, nearest};
-use super::node::{Node, Value};
 use serde_json::Value as Json;
 use std::sync::LazyLock;
 
+/// Keys of `intake`. `webhooks` has them as `later`, since there they are looked for by those who mean GitHub's.
+const INCOMING: &[&str] = &["secret", "secrets", "secrets_file", "secret_file", "path", "max_body", "dedupe_ttl"];
+
+const NOT_INCOMING: &str = "`webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`";
+
 /// What is said of a key that comes with a later version.
-pub(super) fn told(name: &str, value: &Node) -> (String, String) {
-    let incoming = ["secret", "secrets", "secrets_file", "secret_file", "path", "max_body", "dedupe_ttl"];
+pub(super) fn told(name: &str) -> (String, String) {
+    if INCOMING.contains(&name) {
+        return ("does not belong here".to_owned(), NOT_INCOMING.to_owned());
+    }
     let hint = match name {
-        "webhooks" if has_key(value, &incoming) => {
-            "`webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`"
-        }
-        "webhooks" | "notifications" => {
-            "outgoing notifications come later; GitHub's deliveries are set up under `intake`"
-        }
         "enabled" => "comment the entry out",
         "schedule" => "`scaling.min_idle` holds at all times",
         "concurrent_starts" => "set `hosts[0].concurrent_starts`",
@@ -23,17 +23,11 @@ pub(super) fn told(name: &str, value: &Node) -> (String, String) {
     ("not in this version yet".to_owned(), hint.to_owned())
 }
 
-fn has_key(node: &Node, keys: &[&str]) -> bool {
-    match &node.value {
-        Value::Map(entries) => entries
-            .iter()
-            .any(|(key, _)| matches!(&key.value, Value::Scalar { text, .. } if keys.contains(&text.as_str()))),
-        Value::Null | Value::Scalar { .. } | Value::List(_) => false,
-    }
-}
-
 /// What is said of a key that is nearly one of a later version.
 pub(super) fn nearly(name: &str) -> String {
+    if INCOMING.contains(&name) {
+        return NOT_INCOMING.to_owned();
+    }
     format!("`{name}` is not in this version yet")
 }
 

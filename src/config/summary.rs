@@ -1,6 +1,6 @@
 //! A configuration in a few lines.
 
-use super::{Config, Sources};
+use super::{Config, Mode, Sources};
 
 /// A line for each pool: its labels, where it registers, how many runners, which image. And one for the receiver, where
 /// it is not as it is by default.
@@ -10,10 +10,15 @@ pub fn summary(config: &Config) -> String {
         .pools
         .iter()
         .map(|pool| {
-            format!(
-                "{:width$}  {} at {}, {} idle, at most {}, {}",
-                pool.name, pool.labels, pool.scope, pool.min_idle, pool.max, pool.image
-            )
+            let many = match pool.mode {
+                Mode::Ephemeral => format!("{} idle, at most {}", pool.min_idle, pool.max),
+                Mode::Persistent { count } => format!("{count} kept"),
+            };
+            let made = pool.build.as_ref().map_or_else(String::new, |build| {
+                let path = build.dockerfile.strip_prefix(&config.folder).unwrap_or(&build.dockerfile);
+                format!(" from {}", path.display())
+            });
+            format!("{:width$}  {} at {}, {many}, {}{made}", pool.name, pool.labels, pool.scope, pool.image)
         })
         .collect();
     lines.into_iter().chain(receiver(config)).collect::<Vec<_>>().join("\n")

@@ -1,6 +1,6 @@
 //! A container as its engine shows it, told in our words.
 
-use super::ids::{ContainerId, HostId, JobKey, PoolName, RegistrationId, RunnerName};
+use super::ids::{ContainerId, HostId, ImageId, JobKey, PoolName, RegistrationId, RunnerName};
 use super::scope::Scope;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,10 +25,28 @@ pub struct Container {
     pub registration: Option<RegistrationId>,
     /// The image that it was made from, as configured.
     pub image: String,
+    /// The engine's id of that image: a tag moves on, this does not.
+    #[serde(default)]
+    pub image_id: Option<ImageId>,
+    /// From the labels: what it has beyond an ephemeral runner's; none: it is for one job.
+    #[serde(default)]
+    pub kept: Option<KeptContainer>,
     /// When Docker made it.
     pub created_at: Timestamp,
     /// What it does.
     pub status: ContainerStatus,
+}
+
+/// What the container of a persistent runner tells of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptContainer {
+    /// The runner's number in its pool.
+    pub index: u32,
+    /// A short digest of the settings that it was made with.
+    pub spec: String,
+    /// How often the engine itself started it again since somebody last did.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// What a container does.

@@ -69,6 +69,10 @@ text_id!(
     /// Docker's id of a container.
     ContainerId
 );
+text_id!(
+    /// The engine's id of an image (`sha256:…`). A tag may point to another one tomorrow.
+    ImageId
+);
 number_id!(
     /// GitHub's id of a workflow job.
     JobId

@@ -14,13 +14,18 @@ mod runner;
 mod scope;
 mod time;
 
-pub use container::{Capacity, Container, ContainerStatus, Evidence};
+pub use container::{Capacity, Container, ContainerStatus, Evidence, KeptContainer};
 pub use event::{DeliveryId, JobAction, JobEvent, JobFacts};
-pub use ids::{ContainerId, HostId, InstanceId, JobId, JobKey, PoolName, RegistrationId, RepoName, RunnerName};
+pub use ids::{
+    ContainerId, HostId, ImageId, InstanceId, JobId, JobKey, PoolName, RegistrationId, RepoName, RunnerName,
+};
 pub use job::{Applied, Job, JobState};
 pub use labels::LabelSet;
 pub use observed::Observed;
 pub use registration::{Registration, RegistrationStatus};
-pub use runner::{Change, IllegalChange, Kept, RegistrationHold, Runner, RunnerState, Standing, StateName, Wanted};
+pub use runner::{
+    CRASH_LOOP, Change, HISTORY_MAX, IllegalChange, Kept, RESTARTS_MAX, RegistrationHold, Runner, RunnerState,
+    Standing, StateName, Wanted,
+};
 pub use scope::{Scope, ScopeError};
 pub use time::{after, age};

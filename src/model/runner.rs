@@ -1,20 +1,32 @@
 //! A runner's life: six states, and the only changes between them.
 //!
 //! ```text
-//! created -> started <-> running        back to started: persistent only
-//!               |  ^        |
-//!               v  |        v
-//!              stopped <----+           stopped -> started: persistent only
+//! created -> started -> running
+//!               |          |
+//!               v          v
+//!              stopped <---+
 //! created, started, running, stopped -> error -> removed
 //! created, stopped                   -> removed
+//! ```
+//!
+//! A persistent runner goes from job to job, is stopped and started, and comes back after its end; it has these as well:
+//!
+//! ```text
+//! running -> started                    its job is over
+//! stopped -> started                    started again
+//! created -> stopped                    stopped before its first start
+//! error   -> started, stopped           mended, or stopped by hand
+//! removed -> created                    made anew under the same name
 //! ```
 
 use super::container::Evidence;
 use super::ids::{ContainerId, HostId, JobKey, PoolName, RegistrationId, RunnerName};
 use super::scope::Scope;
+use super::time::age;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// One runner: the row that the store keeps. It is written before anything is done for it (the intent), and stays
 /// for a while after it is removed (the trace).
@@ -75,6 +87,55 @@ pub struct Kept {
     /// Restarts after ends that nobody asked for; the oldest leave. They tell a crash loop.
     #[serde(default)]
     pub restarts: Vec<Timestamp>,
+}
+
+/// So many changes of a persistent runner are kept.
+pub const HISTORY_MAX: usize = 50;
+
+/// So many restarts that nobody asked for are remembered: one more than a runner may have within
+/// [`CRASH_LOOP`].
+pub const RESTARTS_MAX: usize = 6;
+
+/// Restarts that lie this close together are a crash loop.
+pub const CRASH_LOOP: Duration = Duration::from_secs(10 * 60);
+
+impl Kept {
+    /// Before its first container.
+    pub fn new(index: u32, wanted: Wanted) -> Self {
+        Self { index, wanted, spec: String::new(), restarts: Vec::new() }
+    }
+
+    /// The same after one more end that nobody asked for.
+    pub fn with_end_at(&self, now: Timestamp) -> Self {
+        let mut next = self.clone();
+        next.restarts.push(now);
+        let surplus = next.restarts.len().saturating_sub(RESTARTS_MAX);
+        next.restarts.drain(..surplus);
+        next
+    }
+
+    /// Ends within the time that counts, as of `now`.
+    pub fn recent_ends(&self, now: Timestamp) -> usize {
+        self.restarts.iter().filter(|at| age(now, **at) < CRASH_LOOP).count()
+    }
+
+    /// Whether it ended so often in so short a time that only a person should start it again.
+    pub fn is_in_a_crash_loop(&self) -> bool {
+        match (self.restarts.first(), self.restarts.last()) {
+            (Some(first), Some(last)) => self.restarts.len() >= RESTARTS_MAX && age(*last, *first) < CRASH_LOOP,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Present => "present",
+            Self::Stopped => "stopped",
+            Self::Absent => "absent",
+        })
+    }
 }
 
 /// What a person asked for.
@@ -181,6 +242,16 @@ impl StateName {
                 | (Error, Removed)
         )
     }
+
+    /// Whether a persistent runner may go from here to `to`.
+    pub fn kept_may_become(self, to: Self) -> bool {
+        use StateName::{Created, Error, Removed, Running, Started, Stopped};
+        self.may_become(to)
+            || matches!(
+                (self, to),
+                (Running | Stopped | Error, Started) | (Created | Error, Stopped) | (Removed, Created)
+            )
+    }
 }
 
 impl fmt::Display for StateName {
@@ -237,19 +308,31 @@ impl Runner {
     /// # Errors
     /// [`IllegalChange`] where it has not; the runner stays as it was.
     pub fn become_state(&self, to: StateName, cause: impl Into<String>, now: Timestamp) -> Result<Self, IllegalChange> {
-        if !self.state.name.may_become(to) {
+        if !self.may_become(to) {
             return Err(IllegalChange { name: self.name.clone(), from: self.state.name, to });
         }
         let cause = cause.into();
         let mut next = self.clone();
         next.state = RunnerState { name: to, since: now, cause: cause.clone() };
         next.history.push(Change { at: now, to, cause });
+        let surplus = next.history.len().saturating_sub(HISTORY_MAX);
+        next.history.drain(..surplus);
         Ok(next)
     }
 
-    /// How it counts.
+    /// Whether its kind has this change.
+    pub fn may_become(&self, to: StateName) -> bool {
+        match self.kept {
+            None => self.state.name.may_become(to),
+            Some(_) => self.state.name.kept_may_become(to),
+        }
+    }
+
+    /// How it counts. A persistent runner holds its place as long as it is there, and is nobody's supply: no runner is made
+    /// or spared for its sake.
     pub fn standing(&self) -> Standing {
         match self.state.name {
+            StateName::Created | StateName::Started if self.kept.is_some() => Standing::Occupied,
             StateName::Created | StateName::Started => Standing::Supply,
             StateName::Running | StateName::Stopped | StateName::Error => Standing::Occupied,
             StateName::Removed => Standing::Gone,
@@ -259,6 +342,12 @@ impl Runner {
     /// Whether container or registration may still be there.
     pub fn is_live(&self) -> bool {
         self.state.name != StateName::Removed
+    }
+
+    /// Since when its row is a mere trace, which may age out. That of a persistent runner which is still wanted never is.
+    pub fn over_since(&self) -> Option<Timestamp> {
+        let wanted = self.kept.as_ref().is_some_and(|kept| kept.wanted != Wanted::Absent);
+        (!self.is_live() && !wanted).then_some(self.state.since)
     }
 }
 
@@ -292,8 +381,83 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_change_names_the_runner_and_both_states() {
-        let runner = Runner::intended(
+    fn a_persistent_runner_has_these_changes_beyond_an_ephemeral_one() {
+        use StateName::{Created, Error, Removed, Running, Started, Stopped};
+        let mut more = Vec::new();
+        for from in ALL {
+            for to in ALL {
+                assert!(!from.may_become(to) || from.kept_may_become(to), "{from} -> {to}");
+                if from.kept_may_become(to) && !from.may_become(to) {
+                    more.push((from, to));
+                }
+            }
+        }
+        assert_eq!(
+            more,
+            [
+                (Created, Stopped),
+                (Running, Started),
+                (Stopped, Started),
+                (Removed, Created),
+                (Error, Started),
+                (Error, Stopped)
+            ]
+        );
+        // It never goes from job to job, or up and down, while it is an ephemeral one.
+        let mut ephemeral = row();
+        ephemeral.state.name = Running;
+        assert!(ephemeral.become_state(Started, "x", Timestamp::UNIX_EPOCH).is_err());
+        ephemeral.kept = Some(Kept::new(1, Wanted::Present));
+        assert!(ephemeral.become_state(Started, "x", Timestamp::UNIX_EPOCH).is_ok());
+    }
+
+    #[test]
+    fn the_history_of_a_persistent_runner_is_bounded_and_keeps_its_end() {
+        let mut runner = Runner { kept: Some(Kept::new(1, Wanted::Present)), ..row() };
+        for job in 0..HISTORY_MAX {
+            for state in [StateName::Started, StateName::Running] {
+                let cause = format!("{state} for job {job}");
+                runner = runner.become_state(state, cause, Timestamp::UNIX_EPOCH).unwrap();
+            }
+        }
+        assert_eq!(runner.history.len(), HISTORY_MAX);
+        assert_eq!(runner.history.last().unwrap().cause, format!("running for job {}", HISTORY_MAX - 1));
+        assert_eq!(runner.history[0].cause, "started for job 25");
+    }
+
+    #[test]
+    fn a_persistent_runner_holds_its_place_and_is_no_supply() {
+        let kept = |state, wanted| {
+            let mut runner = Runner { kept: Some(Kept::new(1, wanted)), ..row() };
+            runner.state.name = state;
+            runner
+        };
+        for state in ALL {
+            let runner = kept(state, Wanted::Present);
+            let expected = if state == StateName::Removed { Standing::Gone } else { Standing::Occupied };
+            assert_eq!(runner.standing(), expected, "{state}");
+            assert_eq!(runner.over_since(), None, "{state}");
+            let unwanted = kept(state, Wanted::Absent);
+            assert_eq!(unwanted.over_since().is_some(), state == StateName::Removed, "{state}");
+        }
+    }
+
+    #[test]
+    fn six_ends_in_ten_minutes_are_a_crash_loop_until_a_person_comes() {
+        let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
+        let ended = |minutes: &[i64]| {
+            minutes.iter().fold(Kept::new(1, Wanted::Present), |kept, minute| kept.with_end_at(at(*minute)))
+        };
+        assert!(!ended(&[0, 1, 2, 3, 4]).is_in_a_crash_loop());
+        assert!(ended(&[0, 1, 2, 3, 4, 9]).is_in_a_crash_loop());
+        assert!(!ended(&[0, 1, 2, 3, 4, 10]).is_in_a_crash_loop());
+        assert!(ended(&[0, 100, 101, 102, 103, 104, 105]).is_in_a_crash_loop());
+        assert_eq!(ended(&[0, 100, 101]).recent_ends(at(105)), 2);
+        assert_eq!(ended(&[0; 40]).restarts.len(), RESTARTS_MAX);
+    }
+
+    fn row() -> Runner {
+        Runner::intended(
             RunnerName::new("linux-7"),
             PoolName::new("linux"),
             Scope::Organization("acme".into()),
@@ -302,7 +466,12 @@ mod tests {
             None,
             Timestamp::UNIX_EPOCH,
             "job 7 is queued",
-        );
+        )
+    }
+
+    #[test]
+    fn a_refused_change_names_the_runner_and_both_states() {
+        let runner = row();
         let refused = runner.become_state(StateName::Stopped, "x", Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(refused.to_string(), "runner `linux-7` cannot go from created to stopped");
     }

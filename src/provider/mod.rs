@@ -3,14 +3,25 @@
 //! A provider knows nothing of GitHub and decides nothing: it makes, starts, watches and removes containers that carry
 //! this fleet's labels, and never touches another.
 
+mod credentials;
 pub mod docker;
+
+pub use credentials::{Anonymous, Credentials, Login, RegistryCredentials};
 
 use crate::config::{Network, Resources, Security};
 pub use crate::model::Capacity;
-use crate::model::{Container, ContainerId, Evidence, HostId, JobKey, PoolName, RegistrationId, RunnerName, Scope};
+use crate::model::{
+    Container, ContainerId, Evidence, HostId, ImageId, JobKey, KeptContainer, PoolName, RegistrationId, RunnerName,
+    Scope,
+};
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use jiff::Timestamp;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A container to be made.
@@ -28,6 +39,9 @@ pub struct ContainerSpec {
     pub created_for: Option<JobKey>,
     /// For the labels; with a JIT config GitHub's id is known before the container is made.
     pub registration: Option<RegistrationId>,
+    /// For the labels, of a persistent runner: such a container is started again by the engine after a reboot, once it is
+    /// told to ([`Provider::keep_up`]).
+    pub kept: Option<KeptContainer>,
     /// The image.
     pub image: String,
     /// Whether a missing image may be pulled.
@@ -70,7 +84,36 @@ pub enum StartCommand {
         /// `_work`.
         work_dir: String,
     },
+    /// As [`StartCommand::Register`], for a runner that takes job after job: it takes the place of an older registration of
+    /// its name, and on a later start of the same container, which has its registration, no credential is read at all.
+    Keep {
+        /// Program and arguments, run after the registration.
+        command: Vec<String>,
+        /// `https://github.com/acme`.
+        url: String,
+        /// Labels, as registered.
+        labels: Vec<String>,
+        /// The runner group's name; the default group where none (and always at repository scope).
+        group: Option<String>,
+        /// `_work`.
+        work_dir: String,
+    },
 }
+
+/// What is asked for of a container's output.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only so many of the last lines; all where none.
+    pub tail: Option<u32>,
+    /// Only what is newer.
+    pub since: Option<Timestamp>,
+    /// Go on with what comes, until the container ends.
+    pub follow: bool,
+}
+
+/// Pieces of a container's output, as its process wrote them: standard output and errors in the order in which they came.
+/// What the agent does not mask is not masked here.
+pub type LogStream = Pin<Box<dyn Stream<Item = Result<Bytes, ProviderError>> + Send>>;
 
 /// News from the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +144,9 @@ pub enum ProviderError {
         why: String,
     },
     /// A container of that name is there already.
-    #[error("a container named `{0}` is there already")]
+    #[error(
+        "a container named `{0}` is there already, and it is not this fleet's: remove or rename it, or choose another `name_prefix`"
+    )]
     NameTaken(RunnerName),
     /// The engine refused.
     #[error("{0}")]
@@ -120,11 +165,30 @@ pub trait Provider: Send + Sync {
     /// Starts it and hands the credential over by standard input.
     async fn start(&self, id: &ContainerId, credential: &SecretString) -> Result<(), ProviderError>;
 
+    /// Starts one that was started before: it has its registration, and needs no credential.
+    async fn start_again(&self, id: &ContainerId) -> Result<(), ProviderError>;
+
+    /// Stops it: SIGTERM, and SIGKILL after `grace`. One that does not run, or is gone, is no error. The engine does not start
+    /// it again by itself.
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), ProviderError>;
+
+    /// Whether the engine starts it again by itself, after its end or a reboot, until somebody stops it.
+    async fn keep_up(&self, id: &ContainerId, on: bool) -> Result<(), ProviderError>;
+
     /// All containers of this fleet.
     async fn list(&self) -> Result<Vec<Container>, ProviderError>;
 
     /// One container of this fleet as it is now, asked of the engine. `None` when it is gone.
     async fn look(&self, id: &ContainerId) -> Result<Option<Container>, ProviderError>;
+
+    /// The container of a runner of this fleet, asked of the engine. `None` when there is none.
+    async fn find(&self, runner: &RunnerName) -> Result<Option<Container>, ProviderError>;
+
+    /// A container's output. `None` when it is gone.
+    async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<Option<LogStream>, ProviderError>;
+
+    /// The id behind an image's reference. `None` when the engine does not have it.
+    async fn image_id(&self, reference: &str) -> Result<Option<ImageId>, ProviderError>;
 
     /// A feed that starts with [`ContainerNews::All`], and heals itself: after an interruption it lists again. Ends when
     /// the receiver is dropped.

@@ -6,8 +6,8 @@
 use super::execute::Outcome;
 use crate::clock;
 use crate::model::{
-    Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, Observed, Registration, RegistrationStatus,
-    Runner, RunnerName, Scope, after,
+    Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, JobState, Observed, Registration,
+    RegistrationStatus, Runner, RunnerName, Scope, after,
 };
 use crate::plan::{Action, Blocked, Listed, Listing, World};
 use crate::provider::ContainerNews;
@@ -38,6 +38,7 @@ pub enum Asked {
 pub struct Memory {
     known: Mutex<Known>,
     wake: Notify,
+    wake_keeper: Notify,
     ask_github: Notify,
 }
 
@@ -95,6 +96,7 @@ impl Memory {
                 loaded: false,
             }),
             wake: Notify::new(),
+            wake_keeper: Notify::new(),
             ask_github: Notify::new(),
         }
     }
@@ -104,9 +106,15 @@ impl Memory {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Wakes the reconciler. Wake-ups coalesce.
+    /// Wakes the reconciler, and whoever keeps the persistent runners. Wake-ups coalesce.
     pub fn wake(&self) {
         self.wake.notify_one();
+        self.wake_keeper.notify_one();
+    }
+
+    /// Until something changed: the same for whoever keeps the persistent runners.
+    pub async fn keeper_woken(&self) {
+        self.wake_keeper.notified().await;
     }
 
     /// Until something changed.
@@ -264,6 +272,14 @@ impl Memory {
     /// A job with its version; version 0 when there is none.
     pub fn job(&self, key: JobKey) -> (Version, Option<Arc<Job>>) {
         self.known().jobs.get(&key).map_or((0, None), |job| (job.version, Some(job.row.clone())))
+    }
+
+    /// The job that runs on this runner, as far as events told.
+    pub fn job_of(&self, runner: &RunnerName) -> Option<Arc<Job>> {
+        let known = self.known();
+        let mut jobs = known.jobs.values();
+        let has = |job: &Job| matches!(&job.state, JobState::InProgress { runner: Some(name) } if name == runner);
+        jobs.find(|job| has(&job.row)).map(|job| job.row.clone())
     }
 
     /// A runner with its version; version 0 when there is none.

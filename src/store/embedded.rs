@@ -1,11 +1,11 @@
 //! The store in the embedded file.
 
 use super::{Reservation, Reserved, Saved, Snapshot, Store, StoreChange, StoreError, Version, Versioned};
-use crate::durable::embedded::{EmbeddedDb, JOBS, LEASES, RUNNERS, Row, Step, Unavailable};
-use crate::model::{HostId, Job, JobId, JobKey, Runner, RunnerName, StateName};
+use crate::durable::embedded::{EmbeddedDb, JOBS, LEASES, NOTES, RUNNERS, Row, Step, Unavailable};
+use crate::model::{HostId, Job, JobId, JobKey, Runner, RunnerName};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use redb::{AccessGuard, ReadTransaction, ReadableTable};
+use redb::{AccessGuard, ReadTransaction, ReadableTable, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -61,6 +61,32 @@ impl Store for EmbeddedStore {
         Ok(self.0.feeds.subscribe())
     }
 
+    async fn note(&self, key: &str) -> Result<Option<Versioned<String>>, StoreError> {
+        self.0.writer.heal().await?;
+        let (name, key) = (key.to_owned(), key.to_owned());
+        let row = self.0.writer.read_much(move |txn| find_note(txn, &key)).await?;
+        let read = |row: Row| match row.read() {
+            Ok(value) => Ok(Versioned { version: row.version, row: value }),
+            Err(error) => Err(StoreError(format!("the note `{name}` cannot be read: {error}"))),
+        };
+        row.map(read).transpose()
+    }
+
+    async fn set_note(&self, key: &str, value: &str, expected: Version) -> Result<Saved<String>, StoreError> {
+        let json = json(&value)?;
+        let key = key.to_owned();
+        let written = self.write(move |step, _| {
+            let stands = stands(step.tables.notes.get(key.as_str())?);
+            if let Err(stale) = agree(stands, expected, &format!("note `{key}`")) {
+                return Ok(stale);
+            }
+            let version = expected + 1;
+            step.tables.notes.insert(key.as_str(), Row::encode(version, None, &json).as_slice())?;
+            Ok(Ok(Saved::Saved(version)))
+        });
+        written.await?
+    }
+
     async fn forget(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.0.writer.heal().await?;
         let before = before.as_microsecond();
@@ -104,6 +130,15 @@ impl EmbeddedStore {
     }
 }
 
+fn find_note(txn: &ReadTransaction, key: &str) -> Result<Option<Row>, redb::Error> {
+    match txn.open_table(NOTES) {
+        Ok(notes) => Ok(stands(notes.get(key)?)),
+        // Nothing was ever written.
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
 /// A job that is over may age out.
 fn job_over(job: &Job) -> Option<Timestamp> {
     job.is_over().then_some(job.since)
@@ -111,7 +146,7 @@ fn job_over(job: &Job) -> Option<Timestamp> {
 
 /// So may a runner that is removed.
 fn runner_over(runner: &Runner) -> Option<Timestamp> {
-    (runner.state.name == StateName::Removed).then_some(runner.state.since)
+    runner.over_since()
 }
 
 fn save_job(
@@ -168,23 +203,25 @@ fn reserve(
     wish: Reservation,
     json: &[u8],
 ) -> Result<Reserved, redb::Error> {
-    let Reservation { runner, min_idle, pool_max, fleet_max, host_max } = wish;
-    if step.tables.runners.get(runner.name.as_str())?.is_some() {
+    let Reservation { runner, seen, min_idle, pool_max, fleet_max, host_max } = wish;
+    let version = stands(step.tables.runners.get(runner.name.as_str())?).map_or(0, |row| row.version);
+    if version != seen {
         return Ok(Reserved::NameTaken);
     }
     let counted = &*step.counted;
     let places = |bound: u32| usize::try_from(bound).unwrap_or(usize::MAX);
-    if counted.queued(&runner.pool).saturating_add(places(min_idle)) <= counted.supply(&runner.pool) {
+    let is_kept = runner.kept.is_some();
+    if !is_kept && counted.queued(&runner.pool).saturating_add(places(min_idle)) <= counted.supply(&runner.pool) {
         return Ok(Reserved::Covered);
     }
-    let full = counted.live(&runner.pool) >= places(pool_max)
+    let full = (!is_kept && counted.live(&runner.pool) >= places(pool_max))
         || counted.live_in_all() >= places(fleet_max)
         || counted.on_host(&runner.owner) >= places(host_max);
     if full {
         return Ok(Reserved::Full);
     }
-    write_runner(step, changes, 1, runner, json)?;
-    Ok(Reserved::Granted(1))
+    write_runner(step, changes, seen + 1, runner, json)?;
+    Ok(Reserved::Granted(seen + 1))
 }
 
 /// The name of a row that may go.

@@ -65,8 +65,11 @@ pub enum StoreChange {
 /// The wish to add one runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reservation {
-    /// The row to write, in state `created`.
+    /// The row to write, in state `created`. That of a persistent runner needs no demand, and its pool has no bound of its
+    /// own beside its number.
     pub runner: Runner,
+    /// The version of the removed row in whose place it comes (a persistent runner keeps its name); 0 where there is none.
+    pub seen: Version,
     /// The pool's `min_idle`, added to its queued jobs.
     pub min_idle: u32,
     /// The pool's `max`.
@@ -80,9 +83,9 @@ pub struct Reservation {
 /// What became of the wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reserved {
-    /// The row is written, with version 1: go on.
+    /// The row is written, with this version: go on.
     Granted(Version),
-    /// A row of that name is there already (removed ones count).
+    /// Another row of that name is there than was seen (removed ones count).
     NameTaken,
     /// Queued jobs of the pool + `min_idle` are not more than its runners on their way or idle: somebody else was first.
     Covered,
@@ -119,7 +122,15 @@ pub trait Store: Send + Sync {
     /// [`StoreChange::Missed`].
     async fn changes(&self) -> Result<mpsc::Receiver<StoreChange>, StoreError>;
 
-    /// Deletes completed jobs and removed runners whose state is older than `before`. Returns how many rows went.
+    /// A note: a small text of some loop of the program, by its name. None where there is none.
+    async fn note(&self, key: &str) -> Result<Option<Versioned<String>>, StoreError>;
+
+    /// Writes a note by compare-and-set: `expected` is the version that must still stand, 0 where there must be none. So of
+    /// two managers that write the same note one is told that the other was first.
+    async fn set_note(&self, key: &str, value: &str, expected: Version) -> Result<Saved<String>, StoreError>;
+
+    /// Deletes completed jobs and removed runners ([`Runner::over_since`]) whose state is older than `before`. Returns how many
+    /// rows went.
     async fn forget(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Whether a write would be durable now.

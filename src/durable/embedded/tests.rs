@@ -81,7 +81,7 @@ fn wish(name: &str) -> Reservation {
         Timestamp::UNIX_EPOCH,
         "kept idle",
     );
-    Reservation { runner, min_idle: 2, pool_max: 9, fleet_max: 9, host_max: 9 }
+    Reservation { runner, seen: 0, min_idle: 2, pool_max: 9, fleet_max: 9, host_max: 9 }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,9 +83,9 @@ fn host_config(spec: &ContainerSpec, names: &Names) -> HostConfig {
 }
 
 fn env(spec: &ContainerSpec) -> Vec<String> {
-    // Both ways of starting end in the same agent.
+    // All ways of starting end in the same agent.
     let agent = match &spec.start {
-        StartCommand::Jit { .. } | StartCommand::Register { .. } => AGENT_ENV,
+        StartCommand::Jit { .. } | StartCommand::Register { .. } | StartCommand::Keep { .. } => AGENT_ENV,
     };
     spec.env
         .iter()
@@ -138,6 +138,7 @@ pub(super) mod tests {
             host: HostId::new("host-1"),
             created_for: Some(JobKey { id: JobId(7), attempt: 2 }),
             registration: Some(RegistrationId(42)),
+            kept: None,
             image: "agent:1".to_owned(),
             pull: false,
             env: [("LANG", "C"), ("RUNNER_MANUALLY_TRAP_SIG", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),

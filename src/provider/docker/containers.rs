@@ -2,12 +2,13 @@
 
 use super::connection::{CHANGE, Failure, LOOK_UP};
 use super::{Docker, labels};
-use crate::model::{Container, ContainerId, ContainerStatus, RunnerName};
+use crate::model::{Container, ContainerId, ContainerStatus, ImageId, KeptContainer, RunnerName};
 use crate::provider::ProviderError;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions, TopOptions};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 use tracing::warn;
@@ -28,8 +29,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const TOLD_MAX: usize = 1000;
 
 impl Docker {
-    pub(super) async fn list_all(&self) -> Result<Vec<Container>, ProviderError> {
-        let options = ListContainersOptions { all: true, filters: Some(self.filter()), ..Default::default() };
+    /// All containers that the filter lets through; it holds this fleet's label.
+    pub(super) async fn list_all(&self, filter: HashMap<String, Vec<String>>) -> Result<Vec<Container>, ProviderError> {
+        let options = ListContainersOptions { all: true, filters: Some(filter), ..Default::default() };
         let listed = self.connection.call(LOOK_UP, |docker| async move { docker.list_containers(Some(options)).await });
         let ids = listed.await?.into_iter().filter_map(|container| container.id).map(ContainerId::new);
         // The list has no OOM flag, and the exit code only in a text for people.
@@ -143,7 +145,7 @@ impl Docker {
     }
 }
 
-fn labels_of(found: &ContainerInspectResponse) -> Option<&std::collections::HashMap<String, String>> {
+fn labels_of(found: &ContainerInspectResponse) -> Option<&HashMap<String, String>> {
     found.config.as_ref().and_then(|config| config.labels.as_ref())
 }
 
@@ -170,9 +172,15 @@ fn told(id: &ContainerId, found: &ContainerInspectResponse) -> Result<Container,
         created_for: told.created_for,
         registration: told.registration,
         image: told.image.or(configured).unwrap_or_default(),
+        image_id: found.image.clone().map(ImageId::new),
+        kept: told.kept.map(|kept| KeptContainer { restarts: restarts(found), ..kept }),
         created_at,
         status: status(found),
     })
+}
+
+fn restarts(found: &ContainerInspectResponse) -> u32 {
+    found.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
 
 fn status(found: &ContainerInspectResponse) -> ContainerStatus {
@@ -193,7 +201,7 @@ fn status(found: &ContainerInspectResponse) -> ContainerStatus {
 
 /// Whether a line of `ps` is the worker: by the kernel's short name, or a path in its arguments (a script's own name is
 /// an argument of its shell). A job that fakes one only keeps its own container.
-fn is_worker(process: &[String]) -> bool {
+pub(super) fn is_worker(process: &[String]) -> bool {
     let args = process.iter().skip(1).flat_map(|column| column.split_whitespace());
     args.into_iter().any(|word| word.rsplit('/').next() == Some(WORKER))
 }

@@ -3,7 +3,7 @@
 //! With the store lost, a container is found and judged by these alone. Whatever lacks [`INSTANCE`] with our fleet's
 //! name is somebody else's.
 
-use crate::model::{HostId, InstanceId, JobId, JobKey, PoolName, RegistrationId, RunnerName, Scope};
+use crate::model::{HostId, InstanceId, JobId, JobKey, KeptContainer, PoolName, RegistrationId, RunnerName, Scope};
 use crate::provider::ContainerSpec;
 use std::collections::HashMap;
 
@@ -24,6 +24,16 @@ pub const REGISTRATION: &str = "runnerfleet.registration";
 /// The image, as configured (the engine itself may only know an id once a tag has moved on).
 pub const IMAGE: &str = "runnerfleet.image";
 
+/// Which kind of runner it is: [`PERSISTENT`]; absent for one that lives for one job.
+pub const KIND: &str = "runnerfleet.kind";
+/// A persistent runner's number in its pool.
+pub const INDEX: &str = "runnerfleet.index";
+/// A short digest of the settings that a persistent runner was made with.
+pub const SPEC: &str = "runnerfleet.spec";
+
+/// The value of [`KIND`] on the container of a persistent runner.
+pub const PERSISTENT: &str = "persistent";
+
 /// What the labels of a container say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Told {
@@ -34,6 +44,7 @@ pub(super) struct Told {
     pub(super) created_for: Option<JobKey>,
     pub(super) registration: Option<RegistrationId>,
     pub(super) image: Option<String>,
+    pub(super) kept: Option<KeptContainer>,
 }
 
 /// The labels of a container that is about to be made.
@@ -52,6 +63,11 @@ pub(super) fn write(spec: &ContainerSpec, instance: &InstanceId) -> HashMap<Stri
     if let Some(registration) = spec.registration {
         labels.insert(REGISTRATION.to_owned(), registration.to_string());
     }
+    if let Some(kept) = &spec.kept {
+        labels.insert(KIND.to_owned(), PERSISTENT.to_owned());
+        labels.insert(INDEX.to_owned(), kept.index.to_string());
+        labels.insert(SPEC.to_owned(), kept.spec.clone());
+    }
     labels
 }
 
@@ -61,7 +77,8 @@ pub(super) fn are_ours(labels: Option<&HashMap<String, String>>, instance: &Inst
 }
 
 /// Reads them back. Without runner, pool, scope or host nobody could say what to do with the container; a job or a
-/// registration that cannot be read counts as not told.
+/// registration that cannot be read counts as not told. Of a persistent runner the number must be there: nobody may take it
+/// for one that ends with its job.
 pub(super) fn read(labels: &HashMap<String, String>) -> Result<Told, String> {
     let text = |key: &str| match labels.get(key) {
         Some(text) if !text.is_empty() => Ok(text.clone()),
@@ -76,7 +93,20 @@ pub(super) fn read(labels: &HashMap<String, String>) -> Result<Told, String> {
         created_for: text(JOB).ok().and_then(|text| job(&text)),
         registration: text(REGISTRATION).ok().and_then(|text| text.parse().ok()).map(RegistrationId),
         image: text(IMAGE).ok(),
+        kept: kept(labels)?,
     })
+}
+
+fn kept(labels: &HashMap<String, String>) -> Result<Option<KeptContainer>, String> {
+    match labels.get(KIND).map(String::as_str) {
+        None | Some("ephemeral") => Ok(None),
+        Some(PERSISTENT) => {
+            let index = labels.get(INDEX).and_then(|text| text.parse().ok());
+            let index = index.ok_or_else(|| format!("label `{INDEX}` is no number"))?;
+            Ok(Some(KeptContainer { index, spec: labels.get(SPEC).cloned().unwrap_or_default(), restarts: 0 }))
+        }
+        Some(other) => Err(format!("label `{KIND}` says `{other}`, which this version does not know")),
+    }
 }
 
 fn job(text: &str) -> Option<JobKey> {
@@ -104,6 +134,21 @@ mod tests {
         assert_eq!(told.created_for, spec.created_for);
         assert_eq!(told.registration, spec.registration);
         assert_eq!(told.image.as_deref(), Some(spec.image.as_str()));
+    }
+
+    #[test]
+    fn a_persistent_runner_is_told_from_one_for_a_job() {
+        let mut spec = spec();
+        assert_eq!(read(&write(&spec, &InstanceId::new("fleet"))).unwrap().kept, None);
+        let kept = KeptContainer { index: 3, spec: "0123456789abcdef".to_owned(), restarts: 0 };
+        spec.kept = Some(kept.clone());
+        let mut labels = write(&spec, &InstanceId::new("fleet"));
+        assert_eq!(labels.get("runnerfleet.kind").map(String::as_str), Some("persistent"));
+        assert_eq!(read(&labels).unwrap().kept, Some(kept));
+        labels.insert(INDEX.to_owned(), "x".to_owned());
+        assert!(read(&labels).unwrap_err().contains("runnerfleet.index"));
+        labels.insert(KIND.to_owned(), "eternal".to_owned());
+        assert!(read(&labels).unwrap_err().contains("`eternal`"));
     }
 
     #[test]

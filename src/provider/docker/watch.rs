@@ -115,7 +115,7 @@ async fn try_follow(
     let mut events = subscribe(docker).await?;
     let mut touched = Vec::new();
     {
-        let mut list = std::pin::pin!(docker.list_all());
+        let mut list = std::pin::pin!(docker.list_all(docker.filter()));
         let all = loop {
             tokio::select! {
                 event = events.next() => touched.extend(id_of(next(docker, event)?)),
@@ -140,7 +140,7 @@ async fn try_follow(
                 pass_on(docker, sender, touched).await?;
             }
             _ = again.tick() => {
-                send(sender, ContainerNews::All(docker.list_all().await?)).await?;
+                send(sender, ContainerNews::All(docker.list_all(docker.filter()).await?)).await?;
                 tend(docker).await;
             }
         }

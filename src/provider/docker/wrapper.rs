@@ -46,13 +46,44 @@ unset credential url name labels group work folder
 exec "$@" </dev/null
 "#;
 
+/// The arguments are those of `REGISTER`. An agent that has its registration (`.runner`) goes straight to its command: the
+/// engine may start the container again while nobody is there to hand a credential over. One that lost it waits for a
+/// credential that never comes, calm and offline, until it is made anew.
+const KEEP: &str = r#"url=$1 name=$2 labels=$3 group=$4 work=$5
+shift 5
+folder=.
+case $1 in */*) folder=${1%/*}/ ;; esac
+if ! [ -f "$folder/.runner" ]; then
+  unset credential
+  if ! IFS= read -r credential || [ -z "$credential" ]; then
+    echo 'runnerfleet: no credential arrived on standard input' >&2
+    exit 64
+  fi
+  (
+    cd "$folder" || exit
+    ACTIONS_RUNNER_INPUT_TOKEN=$credential
+    unset credential
+    export ACTIONS_RUNNER_INPUT_TOKEN
+    set -- --unattended --replace --disableupdate --no-default-labels --url "$url" --name "$name" --labels "$labels" --work "$work"
+    if [ -n "$group" ]; then set -- "$@" --runnergroup "$group"; fi
+    exec ./config.sh "$@"
+  ) </dev/null || exit
+fi
+unset credential url name labels group work folder
+exec "$@" </dev/null
+"#;
+
 /// Entrypoint and arguments of a container that starts this way.
 pub(super) fn command(start: &StartCommand, runner: &RunnerName) -> (Vec<String>, Vec<String>) {
-    let shell =
-        |script: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("{READ}{script}"), "runnerfleet".to_owned()];
+    let shell = |script: String| vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "runnerfleet".to_owned()];
     match start {
-        StartCommand::Jit { command } => (shell(JIT), command.clone()),
-        StartCommand::Register { command, url, labels, group, work_dir } => {
+        StartCommand::Jit { command } => (shell(format!("{READ}{JIT}")), command.clone()),
+        StartCommand::Register { command, url, labels, group, work_dir }
+        | StartCommand::Keep { command, url, labels, group, work_dir } => {
+            let script = match start {
+                StartCommand::Keep { .. } => KEEP.to_owned(),
+                StartCommand::Jit { .. } | StartCommand::Register { .. } => format!("{READ}{REGISTER}"),
+            };
             let mut arguments = vec![
                 url.clone(),
                 runner.to_string(),
@@ -61,7 +92,7 @@ pub(super) fn command(start: &StartCommand, runner: &RunnerName) -> (Vec<String>
                 work_dir.clone(),
             ];
             arguments.extend(command.iter().cloned());
-            (shell(REGISTER), arguments)
+            (shell(script), arguments)
         }
     }
 }
@@ -154,6 +185,35 @@ mod tests {
         assert!(!after.contains("AABB"), "{after}");
         assert!(after.ends_with(&format!("[{hostile}]\n")));
         assert!(!folder.path().join("owned").exists() && !Path::new("owned").exists());
+    }
+
+    #[test]
+    fn a_kept_agent_registers_once_and_then_needs_no_credential() {
+        let folder = tempfile::tempdir().unwrap();
+        script(
+            folder.path(),
+            "config.sh",
+            r#"echo "token=$ACTIONS_RUNNER_INPUT_TOKEN"; for a in "$@"; do echo "<$a>"; done; : > .runner"#,
+        );
+        let program =
+            script(folder.path(), "run.sh", r#"echo "runs ${ACTIONS_RUNNER_INPUT_TOKEN-none} ${credential-none} $1""#);
+        let start = StartCommand::Keep {
+            command: vec![program, "$(id)".to_owned()],
+            url: "https://github.com/acme".to_owned(),
+            labels: vec!["linux".to_owned(), "x y".to_owned()],
+            group: Some("a group".to_owned()),
+            work_dir: "_work".to_owned(),
+        };
+        let nothing = run(&start, "web-1", "", &[]);
+        assert_eq!((nothing.status.code().map(i64::from), text(&nothing.stdout)), (Some(NO_CREDENTIAL), ""));
+        let first = run(&start, "web-1", "AABB\n", &[("credential", "from the image")]);
+        assert_eq!(
+            text(&first.stdout),
+            "token=AABB\n<--unattended>\n<--replace>\n<--disableupdate>\n<--no-default-labels>\n<--url>\n<https://github.com/acme>\n\
+             <--name>\n<web-1>\n<--labels>\n<linux,x y>\n<--work>\n<_work>\n<--runnergroup>\n<a group>\nruns none none $(id)\n"
+        );
+        let again = run(&start, "web-1", "", &[]);
+        assert_eq!((again.status.code(), text(&again.stdout)), (Some(0), "runs none none $(id)\n"));
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl Executor {
         );
         let wish = Reservation {
             runner: row.clone(),
+            seen: 0,
             min_idle: pool.min_idle,
             pool_max: pool.max,
             fleet_max: self.config.limits.max_runners,
@@ -175,6 +176,8 @@ impl Executor {
             created_for: row.created_for,
             registration: None,
             image: row.image.clone(),
+            image_id: None,
+            kept: None,
             created_at: clock::now(),
             status,
         }));
@@ -189,6 +192,7 @@ impl Executor {
             host: self.config.host.clone(),
             created_for: row.created_for,
             registration: None,
+            kept: None,
             image: pool.image.clone(),
             pull: pool.pull,
             env: pool.env.clone(),
@@ -213,12 +217,13 @@ impl Executor {
     async fn undo(&self, name: &RunnerName, error: &ExecuteError) -> Result<Outcome, ExecuteError> {
         warn!(runner.name = %name, "runner {name} could not be made: {error}");
         let blameless = error.is_blameless();
-        self.change(name, |runner| {
+        let row = self.change(name, |runner| {
             let mut next = runner.become_state(StateName::Error, error.to_string(), clock::now()).ok()?;
             next.blameless = blameless;
             Some(next)
-        })
-        .await?;
+        });
+        let row = row.await?;
+        self.tell_failed(&row, "start", &error.to_string());
         self.take_down(name, true, &error.to_string(), false).await
     }
 }

@@ -72,12 +72,11 @@ impl Store for RedisStore {
     async fn save_runner(&self, row: Versioned<Runner>) -> Result<Saved<Runner>, StoreError> {
         let json = json(&row.row)?;
         let runner = &row.row;
-        let gone = runner.standing() == Standing::Gone;
         let prepare = |attempt| {
             let mut call = self.on_runners(&scripts::RUNNER);
             call.arg(again(attempt)).arg(runner.name.as_str()).arg(row.version).arg(runner.pool.as_str());
             call.arg(runner.owner.as_str()).arg(standing(runner));
-            call.arg(over(gone.then_some(runner.state.since))).arg(&json);
+            call.arg(over(runner.over_since())).arg(&json);
             call
         };
         saved_row(self.0.link.call(prepare).await?, &format!("runner `{}`", runner.name))
@@ -91,11 +90,12 @@ impl Store for RedisStore {
             call.key(self.0.keys.jobs_queued(Some(&runner.pool)));
             call.arg(again(attempt)).arg(runner.name.as_str()).arg(runner.pool.as_str()).arg(runner.owner.as_str());
             call.arg(&json).arg(wish.min_idle).arg(wish.pool_max).arg(wish.fleet_max).arg(wish.host_max);
+            call.arg(wish.seen).arg(standing(runner));
             call
         };
         let word: String = self.0.link.call(prepare).await?;
         match word.as_str() {
-            "granted" => Ok(Reserved::Granted(1)),
+            "granted" => Ok(Reserved::Granted(wish.seen + 1)),
             "taken" => Ok(Reserved::NameTaken),
             "covered" => Ok(Reserved::Covered),
             "full" => Ok(Reserved::Full),
@@ -110,6 +110,22 @@ impl Store for RedisStore {
 
     async fn changes(&self) -> Result<mpsc::Receiver<StoreChange>, StoreError> {
         changes::subscribe(Arc::clone(&self.0)).await
+    }
+
+    async fn note(&self, key: &str) -> Result<Option<Versioned<String>>, StoreError> {
+        let found: Option<String> = self.0.link.ask(&redis::Cmd::hget(self.0.keys.notes(), key)).await?;
+        let unreadable = || StoreError(format!("the note `{key}` cannot be read: it is no row"));
+        found.map(|text| readable("note", key, &text).ok_or_else(unreadable)).transpose()
+    }
+
+    async fn set_note(&self, key: &str, value: &str, expected: Version) -> Result<Saved<String>, StoreError> {
+        let json = json(&value)?;
+        let prepare = |attempt| {
+            let mut call = scripts::NOTE.prepare_invoke();
+            call.key(self.0.keys.notes()).arg(again(attempt)).arg(key).arg(expected).arg(&json);
+            call
+        };
+        saved_row(self.0.link.call(prepare).await?, &format!("note `{key}`"))
     }
 
     async fn forget(&self, before: Timestamp) -> Result<u64, StoreError> {

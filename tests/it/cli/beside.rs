@@ -42,7 +42,7 @@ async fn what_is_there_is_shown() {
     assert_eq!(names(program.json(&["list", "--repository", "ACME/web"]).await), [busy.as_str()]);
     assert!(names(program.json(&["list", "--repository", "acme/none"]).await).is_empty());
     let unknown = program.run(&["list", "--pool", "amiga"]).await;
-    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(unknown.err.contains("no pool `amiga`") && unknown.err.contains("linux, arm"), "{}", unknown.err);
 
     let jobs = program.ok(&["jobs"]).await;
@@ -86,29 +86,33 @@ async fn runners_are_removed() {
 
     let unknown = program.run(&["remove", "nobody-1-1"]).await;
     println!("{}{}", unknown.out, unknown.err);
-    assert_eq!(unknown.code, Some(1), "{unknown:?}");
-    assert!(unknown.out.contains("not there"), "{unknown:?}");
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert!(unknown.err.contains("there is no runner `nobody-1-1`"), "{unknown:?}");
     let unknown = program.run(&["remove", "--pool", "amiga"]).await;
-    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(unknown.err.contains("no pool `amiga`"), "{unknown:?}");
     assert_eq!(program.ok(&["remove", "--pool", "arm", "--dry-run", "-o", "json"]).await.matches(&idle).count(), 1);
 
-    let kept = program.run(&["remove", &busy]).await;
+    let refused = program.run(&["remove", &busy]).await;
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
+    assert!(refused.err.contains("--yes") && refused.err.contains("Jobs run on"), "{refused:?}");
+    let kept = program.run(&["remove", &busy, "--yes"]).await;
     println!("{}", kept.out);
     assert_eq!(kept.code, Some(1), "{kept:?}");
     assert!(kept.out.contains("kept") && kept.out.contains("--force"), "{kept:?}");
     assert!(matches!(program.github.job(job).unwrap().stage, Stage::InProgress { .. }), "its job goes on");
 
-    let removed = program.run(&["remove", &idle]).await;
+    let removed = program.run(&["remove", &idle, "--yes"]).await;
     println!("{}", removed.out);
     assert_eq!(removed.code, Some(0), "{removed:?}");
     assert!(removed.out.contains("removed"), "{removed:?}");
     assert_eq!(program.registered(), [busy.as_str()]);
     assert_eq!(program.containers().await, [busy.as_str()]);
     let again = program.run(&["remove", &idle]).await;
-    assert_eq!(again.code, Some(1), "{again:?}");
+    assert_eq!(again.code, Some(0), "it is what was asked for: {again:?}");
+    assert!(again.out.contains("unchanged"), "{again:?}");
 
-    let forced = program.run(&["remove", &busy, "--force"]).await;
+    let forced = program.run(&["remove", &busy, "--force", "--yes"]).await;
     println!("{}{}", forced.out, forced.err);
     assert_eq!(forced.code, Some(0), "what was asked for is done: {forced:?}");
     assert!(program.containers().await.is_empty());

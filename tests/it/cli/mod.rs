@@ -3,5 +3,12 @@
 mod alone;
 mod beside;
 mod config;
+mod golden;
+mod help;
+mod init;
+mod kept;
+mod notify;
+mod scheduler;
 mod serving;
+mod terminal;
 mod usage;

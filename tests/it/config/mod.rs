@@ -3,7 +3,11 @@
 mod faults;
 mod files;
 mod fuzz;
+mod legacy;
+mod notifications;
+mod pools;
 mod receiver;
+mod schedule;
 mod secrets;
 mod values;
 

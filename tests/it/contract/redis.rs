@@ -274,8 +274,14 @@ async fn an_answer_that_is_lost_on_its_way_changes_nothing() {
     let manager = of_redis(&db);
     // First with whole answers, so that the scripts are known and the first answer after the cut is theirs.
     let queued = |number| Versioned { version: 0, row: job(number, JobState::Queued, Some("linux")) };
-    let wish =
-        |name| Reservation { runner: runner(name, "linux", "a"), min_idle: 5, pool_max: 9, fleet_max: 9, host_max: 9 };
+    let wish = |name| Reservation {
+        runner: runner(name, "linux", "a"),
+        seen: 0,
+        min_idle: 5,
+        pool_max: 9,
+        fleet_max: 9,
+        host_max: 9,
+    };
     manager.queue.push(event(0)).await.unwrap();
     manager.store.save_jobs(vec![queued(0)]).await.unwrap();
     manager.store.save_runner(Versioned { version: 0, row: runner("zero", "linux", "a") }).await.unwrap();

@@ -69,7 +69,7 @@ async fn a_job_of_no_pool_waits_with_its_reason() {
     let ours = app.github.queue_job(job());
     app.served(ours).await;
     app.until("the stray job", |world| world.jobs.contains_key(&stray)).await;
-    let seen = overview(&app.serve.as_ref().unwrap().memory.world(), &app.config);
+    let seen = overview(&app.serve.as_ref().unwrap().memory.world(), &app.config, &std::collections::BTreeMap::new());
     let row = seen.jobs.iter().find(|row| row.job == stray.to_string()).expect("it is told of");
     assert_eq!((row.state.as_str(), row.pool.as_deref()), ("queued", None));
     assert_eq!(row.why.as_deref(), Some("no pool has all its labels; `linux` lacks gpu"));
@@ -128,7 +128,7 @@ async fn a_public_repositorys_job_is_refused_with_its_reason() {
     let public = app.github.queue_job(JobSpec::new("acme/site", ["self-hosted", "linux"]));
     app.github.webhooks_settled(PATIENCE).await.unwrap();
     app.until("the job", |world| world.jobs.contains_key(&public)).await;
-    let seen = overview(&app.serve.as_ref().unwrap().memory.world(), &app.config);
+    let seen = overview(&app.serve.as_ref().unwrap().memory.world(), &app.config, &std::collections::BTreeMap::new());
     assert!(seen.jobs[0].why.as_deref().is_some_and(|why| why.contains("is public")), "{:?}", seen.jobs);
     assert!(app.runners().is_empty());
     assert_eq!(app.github.job(public).unwrap().stage, Stage::Queued);

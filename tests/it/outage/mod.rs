@@ -26,7 +26,7 @@ fn linux_job() -> JobSpec {
 
 /// What a person sees now.
 fn seen(app: &TestApp) -> Overview {
-    overview(&app.serve.as_ref().expect("`serve` runs").memory.world(), &app.config)
+    overview(&app.serve.as_ref().expect("`serve` runs").memory.world(), &app.config, &std::collections::BTreeMap::new())
 }
 
 /// Why a job waits, as a person sees it.

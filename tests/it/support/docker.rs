@@ -94,6 +94,7 @@ impl TestFleet {
             host: self.host.clone(),
             created_for: None,
             registration: None,
+            kept: None,
             image: self.image.clone(),
             pull: false,
             env: BTreeMap::new(),
