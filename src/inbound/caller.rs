@@ -49,7 +49,8 @@ pub fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Caller {
     }
     let hops = |name: &str, read: fn(&str) -> Vec<Option<IpAddr>>| -> Vec<Option<IpAddr>> {
         let values = headers.get_all(name).iter();
-        values.flat_map(|value| value.to_str().map_or_else(|_| vec![None], read)).collect()
+        // Of a line with strange bytes the other hops count all the same: a client could hide itself with them otherwise.
+        values.flat_map(|value| read(&String::from_utf8_lossy(value.as_bytes()))).collect()
     };
     let usual = follow(peer, &hops("x-forwarded-for", usual_hops), trusted);
     let standard = follow(peer, &hops(FORWARDED.as_str(), standard_hops), trusted);

@@ -168,7 +168,7 @@ impl Door {
         let stop = CancellationToken::new();
         let server = inbound.serve(listener, router(receiver), stop.clone());
         let server = AbortOnDropHandle::new(tokio::spawn(server));
-        let client = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
+        let client = http_client();
         let parts = Parts { queue, store, memory, ingest: None, bodies, sources, stop, server };
         Self { config, addr, client, parts: Some(parts), dir }
     }
@@ -246,6 +246,18 @@ impl Door {
         assert_eq!(stored, known.map(|job| (version, job.as_ref().clone())), "store and memory agree");
         stored
     }
+}
+
+/// As the command line does for the program.
+fn provide_cryptography() {
+    // An error only says that another test of this process was first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A client that goes nowhere but where it is sent.
+fn http_client() -> reqwest::Client {
+    provide_cryptography();
+    reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap()
 }
 
 /// Waits for a state, with a bound.

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 async fn github() -> Handle {
+    super::provide_cryptography();
     // Nobody signs anything here, so that any key will do.
     SimulatedGitHub::start(Options::acme(App::with_public_key(""))).await.unwrap()
 }
