@@ -207,6 +207,7 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
     let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {
         stopped.cancelled().await;
+        ending.interrupt();
         loops.close();
         if tokio::time::timeout(LAST_ANSWERS, loops.wait()).await.is_err() {
             warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());

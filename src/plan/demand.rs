@@ -1,6 +1,6 @@
 //! Which job asks for which pool, and which jobs are demand at all.
 
-use super::{Action, Draft, Why};
+use super::{Action, Draft, Listing, Why};
 use crate::config::{Config, Pool};
 use crate::model::{Job, JobFacts, JobKey, JobState, PoolName, Runner, StateName, after, age};
 use jiff::Timestamp;
@@ -14,6 +14,9 @@ const ASK_AFTER: Duration = Duration::from_secs(15);
 
 /// How long until the same job is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
+
+/// How long after `in_progress` GitHub's list must show a persistent runner as busy.
+const LIST_LAG: Duration = Duration::from_secs(60);
 
 /// A job that waits for an approval, or runs, for longer than this is over, whatever was heard of it: a workflow run ends
 /// after 35 days (GitHub docs, "Actions limits").
@@ -122,8 +125,17 @@ pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
     }
     for job in world.jobs.values() {
         let JobState::InProgress { runner: Some(name) } = &job.state else { continue };
-        if let Some(runner) = world.runners.get(name).filter(|runner| !runner.is_live()) {
+        let Some(runner) = world.runners.get(name) else { continue };
+        if !runner.is_live() {
             doubtful.insert(job.key(), runner.state.since.max(job.since));
+        } else if runner.kept.is_some() {
+            // It lives on after its job: GitHub's list tells that there is none any more.
+            let since = after(job.since, LIST_LAG);
+            let listed = draft.listing(&runner.scope).filter(|listing| listing.at > since);
+            let busy = |listing: &Listing| listing.runners.get(name).is_some_and(|listed| listed.registration.busy);
+            if listed.is_some_and(|listing| !busy(listing)) {
+                doubtful.insert(job.key(), since);
+            }
         }
     }
     for (job, since) in doubtful {

@@ -1,10 +1,11 @@
 //! Supply against demand, per pool; who gets the next place where places are short.
 
 use super::{Action, Blocked, Draft, Why, backoff, demand, naming};
-use crate::config::Pool;
+use crate::config::{Mode, Pool};
 use crate::model::{
     ContainerStatus, Job, JobKey, PoolName, RegistrationHold, Runner, RunnerName, Scope, Standing, StateName, after,
 };
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Begins a runner for each queued job that no runner is on its way for, oldest job first over all pools, then spares.
@@ -84,8 +85,13 @@ fn is_overdue(draft: &mut Draft<'_>, runner: &Runner) -> bool {
 fn cover<'a>(draft: &mut Draft<'a>) -> Vec<(&'a Pool, &'a Job)> {
     let mut uncovered: Vec<(&Pool, &Job)> = Vec::new();
     let mut reasons = Vec::new();
+    let mut kept = Vec::new();
     for (name, line) in &draft.queued {
         let Some(pool) = draft.config.pool(name) else { continue };
+        if let Mode::Persistent { count } = pool.mode {
+            kept.extend(line.iter().map(|job| (*job, pool, count)));
+            continue;
+        }
         let mut free: Vec<&Runner> = draft.supply.get(name).cloned().unwrap_or_default();
         let mut rest = Vec::new();
         for job in line {
@@ -102,6 +108,12 @@ fn cover<'a>(draft: &mut Draft<'a>) -> Vec<(&'a Pool, &'a Job)> {
             }
         }
     }
+    for (job, pool, count) in kept {
+        draft.wait(job, Why::WaitsForKept { pool: pool.name.clone(), count });
+        if let Some(since) = idle_since(draft, &pool.name) {
+            draft.passed_over.push((job.key(), since.max(job.since)));
+        }
+    }
     for (job, runner) in reasons {
         if runner.state.name == StateName::Started {
             draft.passed_over.push((job.key(), runner.state.since.max(job.since)));
@@ -110,6 +122,12 @@ fn cover<'a>(draft: &mut Draft<'a>) -> Vec<(&'a Pool, &'a Job)> {
     }
     uncovered.sort_by_key(|(_, job)| demand::place_in_line(job));
     uncovered
+}
+
+/// Since when a persistent runner of the pool waits for a job: GitHub gives it one at once, or events are lost.
+fn idle_since(draft: &Draft<'_>, pool: &PoolName) -> Option<Timestamp> {
+    let kept = draft.world.runners.values().filter(|row| row.kept.is_some() && row.pool == *pool);
+    kept.filter(|row| row.state.name == StateName::Started).map(|row| row.state.since).min()
 }
 
 fn on_its_way(runner: &Runner) -> Why {
@@ -124,7 +142,7 @@ fn on_its_way(runner: &Runner) -> Why {
 /// Runners kept idle on top of the demand.
 fn keep_spares(draft: &mut Draft<'_>, room: &mut Room) {
     let config = draft.config;
-    for pool in &config.pools {
+    for pool in config.ephemeral_pools() {
         let queued = draft.queued.get(&pool.name).map_or(0, Vec::len);
         let supply = draft.supply.get(&pool.name).map_or(0, Vec::len);
         // Each uncovered job got a runner above or the pool is at a bound; spares are what is wanted beyond them.

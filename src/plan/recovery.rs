@@ -9,6 +9,8 @@
 //! | live, its manager dead | elsewhere | not busy, or gone | take it down without its container |
 //! | none or removed | none | offline for a while | delete the registration |
 //! | live, mine | none or ended | any | `upkeep` takes it down |
+//!
+//! Persistent runners are their keeper's: nothing here touches a row or a container of one.
 
 use super::{Action, Draft, Listing, naming, upkeep};
 use crate::model::{RegistrationStatus, Runner, Scope, StateName, after};
@@ -29,12 +31,13 @@ fn containers(draft: &mut Draft<'_>) {
     let world = draft.world;
     let Some(containers) = world.containers.known() else { return };
     for container in containers.values() {
-        if draft.is_left_alone(&container.runner) {
+        if container.kept.is_some() || draft.is_left_alone(&container.runner) {
             continue;
         }
         let (runner, id) = (container.runner.clone(), container.id.clone());
         match world.runners.get(&container.runner) {
             None => draft.act(Action::Adopt { runner, container: id }),
+            Some(row) if row.kept.is_some() => {}
             Some(row) if !row.is_live() => draft.act(Action::RemoveContainer { runner, container: id }),
             Some(row) if !draft.owner_lives(row) => draft.act(Action::TakeOver { runner }),
             Some(_) => {}
@@ -50,6 +53,7 @@ fn dead_managers(draft: &mut Draft<'_>) {
     }
     for runner in world.runners.values() {
         if !runner.is_live()
+            || runner.kept.is_some()
             || draft.owner_lives(runner)
             || draft.container_of(runner).is_some()
             || draft.is_left_alone(&runner.name)
@@ -79,7 +83,7 @@ fn registrations(draft: &mut Draft<'_>) {
         for (name, listed) in &listing.runners {
             let ours = naming::given_by(name, &draft.config.pools, &draft.config.instance)
                 .is_some_and(|pool| pool.scope == *scope);
-            let stands = world.runners.get(name).is_some_and(|row| row.is_live())
+            let stands = world.runners.get(name).is_some_and(|row| row.is_live() || row.kept.is_some())
                 || draft.is_left_alone(name)
                 || containers.values().any(|container| container.runner == *name);
             let offline = listed.registration.status == RegistrationStatus::Offline && !listed.registration.busy;

@@ -17,11 +17,11 @@ const GOODBYE: Duration = Duration::from_secs(30);
 /// How long after `in_progress` a registration that is missing in GitHub's list means that the job is over.
 const LIST_LAG: Duration = Duration::from_secs(60);
 
-/// Follows every live runner of this manager.
+/// Follows every live runner of this manager that was made for one job.
 pub(super) fn follow_runners(draft: &mut Draft<'_>) {
     let world = draft.world;
     for runner in world.runners.values() {
-        if !runner.is_live() || !draft.is_mine(runner) || draft.is_left_alone(&runner.name) {
+        if runner.kept.is_some() || !runner.is_live() || !draft.is_mine(runner) || draft.is_left_alone(&runner.name) {
             continue;
         }
         if let Some(action) = follow(draft, runner) {

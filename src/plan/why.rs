@@ -31,6 +31,13 @@ pub enum Why {
         /// Which.
         runner: RunnerName,
     },
+    /// Its pool has a fixed number of runners, which take one job after the other.
+    WaitsForKept {
+        /// Which pool.
+        pool: PoolName,
+        /// `nb`.
+        count: u32,
+    },
     /// The pool has as many runners as it may.
     PoolFull {
         /// `scaling.max`.
@@ -117,6 +124,15 @@ impl fmt::Display for Why {
             Self::Launching { runner } => write!(f, "runner {runner} is begun now"),
             Self::RunnerComing { runner } => write!(f, "runner {runner} is on its way"),
             Self::RunnerReady { runner } => write!(f, "runner {runner} is up; GitHub has not given it the job yet"),
+            Self::WaitsForKept { pool, count: 0 } => {
+                write!(f, "pool `{pool}` is persistent and has no runners (nb: 0)")
+            }
+            Self::WaitsForKept { pool, count: 1 } => {
+                write!(f, "waits for the one persistent runner of pool `{pool}`")
+            }
+            Self::WaitsForKept { pool, count } => {
+                write!(f, "waits for one of the {count} persistent runners of pool `{pool}`")
+            }
             Self::PoolFull { max } => write!(f, "the pool has its {max} runners (scaling.max)"),
             Self::FleetFull { max } => write!(f, "the fleet has its {max} runners (limits.max_runners)"),
             Self::HostFull { max } => write!(f, "this host has its {max} runners (hosts[].max_runners)"),

@@ -30,16 +30,19 @@ const LAYERS: &[(&str, &str)] = &[
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
     ("readiness", "clock github model provider store webhook"),
-    ("overview", "config model plan"),
-    ("removal", "model plan reconcile reconcile::memory"),
-    ("admin", "config model overview reconcile reconcile::memory removal"),
+    ("overview", "config model persistent plan"),
+    ("removal", "model persistent plan reconcile reconcile::memory"),
+    ("admin", "model overview persistent reconcile reconcile::memory removal"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
-    ("persistent", "clock config github model provider store"),
+    ("persistent", "clock config github model plan provider reconcile::memory store"),
     // Joins all of them.
-    ("app", "admin config durable github ingest provider queue readiness reconcile reconcile::memory store webhook"),
+    (
+        "app",
+        "admin config durable github ingest persistent provider queue readiness reconcile reconcile::memory store webhook",
+    ),
     ("cli", "admin app clock config durable model overview persistent plan provider reconcile removal simulation"),
     ("lib", ""),
     ("main", "cli"),
@@ -62,7 +65,7 @@ const HOMES: &[(&str, &str)] = &[
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
     ("reqwest", "admin/client.rs simulation"),
-    ("rustls", "cli github"),
+    ("rustls", "cli github simulation/github/server.rs"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "cli/select.rs config"),
     ("tar", "simulation/image"),

@@ -21,6 +21,8 @@ mod layers;
 mod lifecycle;
 /// Docker, GitHub or the store is away: a clear answer, nothing lost, recovery without a restart.
 mod outage;
+/// Persistent runners: kept, and driven from the command line.
+mod persistent;
 /// The plan: golden scenarios and properties.
 mod plan;
 /// The Docker provider on a real engine.
