@@ -68,6 +68,7 @@ on_exit() {
         done
     fi
     trap '' INT TERM HUP
+    ! declare -F clear_up >/dev/null || clear_up # the script's own
     stop_engine
     give_back
     exit "$code"
@@ -142,6 +143,12 @@ need_docker() {
 need_redis() {
     need redis-server redis-server
     need redis-sentinel redis-sentinel
+}
+
+# A real registry on loopback, and what writes its file of passwords.
+need_registry() {
+    need docker-registry docker-registry
+    need htpasswd apache2-utils
 }
 
 check_redis() {

@@ -4,6 +4,8 @@ use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::ingest;
+use crate::maintenance::Maintenance;
+use crate::notify::Notifier;
 use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
 use crate::provider::docker::Docker;
@@ -12,11 +14,14 @@ use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{self, feeds};
+use crate::registry::{self, DockerLogins};
+use crate::scheduler::{self, Actions};
 use crate::store::Store;
+use crate::update::Environment;
 use crate::webhook::{self, Receiver};
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -30,6 +35,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// After SIGTERM, actions under way have so long to end. What is cut off, the next start recovers.
 const LAST_ACTIONS: Duration = Duration::from_secs(60);
+
+/// After SIGTERM, notifications that wait have so long.
+const LAST_NOTICES: Duration = Duration::from_secs(5);
 
 /// Everything that `serve` is made of, joined and not yet moving. The verbs that run without a `serve` use it as well.
 pub struct Parts {
@@ -49,6 +57,32 @@ pub struct Parts {
     pub executor: Arc<Executor>,
     /// Looks after persistent runners.
     pub keeper: Keeper,
+    /// Who is told.
+    pub notifier: Notifier,
+    /// What the scheduler does; without it there is no scheduler.
+    pub scheduled: Option<Arc<dyn Actions>>,
+}
+
+/// Where the configuration came from, so that it can be read again and changed.
+#[derive(Clone)]
+pub struct FromFile {
+    /// Reads it again.
+    pub reread: Reread,
+    /// The environment: for its `${…}`, and for where Docker's logins are.
+    pub env: Environment,
+}
+
+/// The engine of the configuration, which is not asked anything yet; with the logins of registries where the environment is
+/// known.
+///
+/// # Errors
+/// Its address is none that this program can speak to.
+pub fn engine(config: &Config, env: Option<&Environment>) -> anyhow::Result<Docker> {
+    let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
+    Ok(match env {
+        Some(env) => docker.with_credentials(Arc::new(DockerLogins::of_docker(&**env))),
+        None => docker,
+    })
 }
 
 /// The durable memory of the configuration.
@@ -70,7 +104,7 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
 
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
-    /// `reread` reads the file again before a deploy; none: the configuration stays as it is.
+    /// `file` is read again before a deploy; none: the configuration stays as it is, and there is no scheduler.
     ///
     /// # Errors
     /// A key cannot be read, or Docker's address makes no sense.
@@ -78,11 +112,11 @@ impl Parts {
         config: Arc<Config>,
         queue: Arc<dyn Queue>,
         store: Arc<dyn Store>,
-        reread: Option<Reread>,
+        file: Option<&FromFile>,
     ) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
-        let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
-        let provider: Arc<dyn Provider> = Arc::new(docker);
+        let docker = engine(&config, file.map(|file| &file.env))?;
+        let provider: Arc<dyn Provider> = Arc::new(docker.clone());
         let memory = Arc::new(Memory::new(config.host.clone()));
         // Measured on Docker 20.10: beyond two starts for each processor only the latency of each grows.
         let starts = config
@@ -90,6 +124,7 @@ impl Parts {
             .concurrent_starts
             .unwrap_or_else(|| 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
         let starts = Arc::new(Semaphore::new(starts));
+        let notifier = Notifier::start(&config);
         let executor = Arc::new(Executor {
             config: config.clone(),
             store: store.clone(),
@@ -97,6 +132,7 @@ impl Parts {
             client: client.clone(),
             memory: memory.clone(),
             starts: starts.clone(),
+            notifier: notifier.clone(),
         });
         let keeper = Keeper::new(persistent::Parts {
             config: config.clone(),
@@ -105,9 +141,22 @@ impl Parts {
             client: client.clone(),
             memory: memory.clone(),
             starts,
-            reread,
+            reread: file.map(|file| file.reread.clone()),
+            notifier: notifier.clone(),
         });
-        Ok(Self { config, queue, store, provider, client, memory, executor, keeper })
+        let scheduled = match file {
+            None => None,
+            Some(FromFile { reread, env }) => Some(Arc::new(Maintenance {
+                docker,
+                registries: registry::Client::new(DockerLogins::of_docker(&**env)).context("preparing registries")?,
+                keeper: keeper.clone(),
+                notifier: notifier.clone(),
+                reread: reread.clone(),
+                env: env.clone(),
+                found: Mutex::default(),
+            }) as Arc<dyn Actions>),
+        };
+        Ok(Self { config, queue, store, provider, client, memory, executor, keeper, notifier, scheduled })
     }
 }
 
@@ -141,12 +190,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     start_reading(config, None).await
 }
 
-/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the local socket. `reread` reads the file again
-/// before a deploy.
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the scheduler, the local socket. `file` is read
+/// again before a deploy.
 ///
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
-pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Result<Running> {
+pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
@@ -159,8 +208,8 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
-    let parts = Parts::join(config.clone(), queue, store, reread)?;
-    let Parts { queue, store, provider, client, memory, executor, keeper, .. } = parts;
+    let parts = Parts::join(config.clone(), queue, store, file.as_ref())?;
+    let Parts { queue, store, provider, client, memory, executor, keeper, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
@@ -185,6 +234,12 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
     // Persistent runners: what they are wanted to be, they are.
     loops.spawn(keeper.clone().keep(stop.clone()));
 
+    // What is done at regular times.
+    if let Some(actions) = scheduled.filter(|_| config.scheduler.as_ref().is_some_and(|schedule| schedule.enabled)) {
+        let (config, store, notifier, stop) = (config.clone(), store.clone(), notifier.clone(), stop.clone());
+        loops.spawn(scheduler::run(config, store, actions, notifier, stop));
+    }
+
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client));
     let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
@@ -202,7 +257,11 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
             warn!("the local socket broke: {error}");
         }
     });
-    info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    if config.intake.secrets.is_empty() {
+        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on http://{addr}");
+    } else {
+        info!(%addr, "listening on http://{addr}{}", config.intake.path);
+    }
 
     let (stopped, ending) = (stop.clone(), keeper.clone());
     let task = tokio::spawn(async move {
@@ -217,6 +276,7 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
         if tokio::time::timeout(LAST_ACTIONS, under_way).await.is_err() {
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
+        notifier.finish(LAST_NOTICES).await;
         drop(socket_file);
     });
     Ok(Running { addr, memory, keeper, stop, task })

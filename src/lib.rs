@@ -31,6 +31,8 @@ pub mod github;
 
 pub mod provider;
 
+pub mod registry;
+
 pub mod model;
 
 pub mod config;
@@ -39,11 +41,23 @@ pub mod clock;
 
 pub mod overview;
 
+pub mod images;
+
+pub mod notify;
+
 pub mod persistent;
+
+pub mod maintenance;
+
+pub mod update;
 
 pub mod removal;
 
+pub mod adoption;
+
 pub mod readiness;
+
+pub mod scheduler;
 
 pub mod admin;
 

@@ -5,6 +5,7 @@ use crate::model::{PoolName, RunnerName};
 use crate::overview::Overview;
 use crate::persistent::{Change, Order, Progress};
 use crate::removal::RemoveOutcome;
+use crate::scheduler::State;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -47,6 +48,17 @@ impl Client {
     /// What it knows.
     pub async fn overview(&self) -> Result<Overview, AdminError> {
         Ok(self.http.get("http://runnerfleet/v1/overview").send().await?.error_for_status()?.json().await?)
+    }
+
+    /// What is written down of the scheduler's runs.
+    pub async fn scheduler(&self) -> Result<State, AdminError> {
+        Ok(self.http.get("http://runnerfleet/v1/scheduler").send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Asks the scheduler for a run now.
+    pub async fn run_scheduler(&self) -> Result<(), AdminError> {
+        self.http.post("http://runnerfleet/v1/scheduler").send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// Removes one runner.

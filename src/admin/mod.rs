@@ -3,12 +3,14 @@
 
 pub mod client;
 
+use crate::clock;
 use crate::model::{PoolName, RunnerName};
 use crate::overview::{Overview, overview};
 use crate::persistent::{Keeper, Order, Progress};
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::removal::{self, RemoveOutcome, remove_one};
+use crate::scheduler::{self, State as ScheduleState};
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -55,7 +57,20 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/remove", post(remove))
         .route("/v1/persistent", post(carry_out))
         .route("/v1/difference", get(difference))
+        .route("/v1/scheduler", get(show_scheduler).post(ask_scheduler))
         .with_state(desk)
+}
+
+/// What is written down of the scheduler's runs.
+async fn show_scheduler(State(desk): State<Desk>) -> Result<Json<ScheduleState>, (StatusCode, String)> {
+    let state = scheduler::read(desk.executor.store.as_ref()).await;
+    state.map(Json).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+/// Asks for a run now.
+async fn ask_scheduler(State(desk): State<Desk>) -> Result<StatusCode, (StatusCode, String)> {
+    let asked = scheduler::ask(desk.executor.store.as_ref(), clock::now()).await;
+    asked.map(|()| StatusCode::ACCEPTED).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {

@@ -1,15 +1,23 @@
 //! The command line: what a user types, and which exit code comes back (0 done, 1 failed, 2 wrong use or configuration).
 
 mod act;
+mod adopt;
+mod check_base_image_update;
 mod config;
 mod confirm;
 mod demo;
 mod deploy;
+#[cfg(test)]
+mod documents;
+mod dotenv;
 mod drive;
+mod init;
 mod list;
 mod logs;
+mod notify;
 mod output;
 mod progress;
+mod scheduler;
 mod select;
 mod serve;
 mod source;
@@ -19,15 +27,18 @@ mod times;
 mod view;
 mod watch;
 
+use crate::app::FromFile;
 use crate::config::file;
 use crate::config::{Config, Log};
 use crate::persistent;
 use crate::simulation::agent::AgentCommand;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -114,12 +125,45 @@ Examples:
     /// Show what the reconciler would do now, and why not more. Changes nothing.
     #[command(after_help = "Example:\n  runnerfleet plan --output yaml")]
     Plan(view::PlanArgs),
+    /// Write a configuration to begin with, and the Dockerfiles of the languages that jobs need.
+    #[command(
+        after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
+    )]
+    Init(init::InitArgs),
+    /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
+    #[command(after_help = "\
+How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one, or an update failed.
+
+Examples:
+  runnerfleet check-base-image-update --output json
+  runnerfleet check-base-image-update --apply --yes")]
+    CheckBaseImageUpdate(check_base_image_update::CheckArgs),
+    /// Try out notifications.
+    #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]
+    Notify(notify::NotifyVerb),
+    /// Do what `scheduler` in the configuration says, until SIGTERM; `serve` does it as well.
+    #[command(after_help = "Examples:\n  runnerfleet scheduler status\n  runnerfleet scheduler run-now")]
+    Scheduler(scheduler::SchedulerArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
     /// Show the whole thing at work on this machine: a simulated GitHub, real containers, nothing to set up.
     #[command(after_help = "Example:\n  runnerfleet demo --jobs 50 --pools 3")]
     Demo(demo::DemoArgs),
+    /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
+    #[command(after_help = "\
+A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name
+(RUNNER_NAME) and the pool's org_url (RUNNER_REPO). All others are left alone, whatever they are called.
+
+Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its
+container is removed, and a new one takes the name. `rollout.max_unavailable` of a pool at a time.
+
+Examples:
+  runnerfleet adopt --all --dry-run
+  runnerfleet adopt --pool web --timeout 2h
+  runnerfleet adopt web-1 web-2 --yes")]
+    Adopt(adopt::AdoptArgs),
     /// Print completions for a shell.
     #[command(after_help = "Example:\n  runnerfleet completions bash > /etc/bash_completion.d/runnerfleet")]
     Completions {
@@ -167,6 +211,7 @@ async fn run(cli: Cli) -> ExitCode {
         verb => verb,
     };
     let result = match verb {
+        Verb::Init(args) => init::init(&path, args),
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Completions { shell } => {
@@ -194,11 +239,16 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::List(args) => list::list(config, args).await,
         Verb::Status(args) => status::status(config, args).await,
         Verb::Logs(args) => logs::logs(config, args).await,
+        Verb::Adopt(args) => adopt::adopt(config, args).await,
         Verb::Jobs(args) => view::jobs(config, args).await,
         Verb::Plan(args) => view::plan(config, args).await,
+        Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
+        Verb::Notify(verb) => notify::run(&config, verb).await,
+        Verb::Scheduler(args) => scheduler::run(config, args).await,
         Verb::StartRunners(_)
         | Verb::StopRunners(_)
         | Verb::RemoveRunners(_)
+        | Verb::Init(_)
         | Verb::Config(_)
         | Verb::Demo(_)
         | Verb::Completions { .. }
@@ -216,8 +266,10 @@ impl Verb {
             Self::List(args) => args.printing.quiet,
             Self::Status(args) => args.printing.quiet,
             Self::Logs(args) => args.quiet,
+            Self::Adopt(args) => args.printing.quiet,
             Self::Jobs(args) => args.printing.quiet,
             Self::Plan(args) => args.printing.quiet,
+            Self::CheckBaseImageUpdate(args) => args.printing.quiet,
             _ => false,
         }
     }
@@ -239,8 +291,31 @@ fn load(path: &Path, quiet: bool) -> Result<Config, ExitCode> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+/// A variable: of the environment, else of `.env` in the working directory.
 fn environment(name: &str) -> Option<String> {
+    static BESIDE: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let (variables, wrong) = dotenv::read(Path::new(".env"), &of_the_process);
+        for line in wrong {
+            complain(&format!("warning: {line}"));
+        }
+        variables
+    });
+    of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+/// The way back to the file.
+fn from_file(config: &Config) -> FromFile {
+    let path = config.file.clone();
+    FromFile {
+        reread: Arc::new(move || {
+            file::load(&path, &environment).map(|loaded| loaded.config).map_err(|problems| problems.to_string())
+        }),
+        env: Arc::new(environment),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]
+fn of_the_process(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 

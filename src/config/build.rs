@@ -3,12 +3,15 @@
 //!
 //! Every check runs, whatever others found; a value that is not there at the end has told why.
 
-use super::pool::{Built, build_all, positive};
+use super::pool::{Built, Pools, build_all, positive};
 use super::reading::{Placed, Reading, Spot};
 use super::secret::{check_private_key, check_token};
 use super::section::{Field, Key, Section, Slot};
 use super::shape::{self, File};
-use super::{Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig};
+use super::{
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig, UpdatePolicy,
+    Versions,
+};
 use crate::model::{HostId, InstanceId};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
@@ -26,9 +29,9 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         reading.warning(&list.spot, "there is no pool: no job will be served", "");
     }
     let instance = InstanceId::new(file.security.instance.good().map_or("", |name| name.0.as_str()));
-    let built = build_all(runners, &file.runners_defaults, &instance, reading);
+    let Pools { built, any_ephemeral } = build_all(runners, &file.runners_defaults, &instance, reading);
     let github = github(&file.github, &built, reading);
-    let intake = intake(&file.intake, reading);
+    let intake = intake(&file.intake, any_ephemeral, reading);
     let store = store(&file.queue, reading);
     let (host, docker) = host(&file, hostname, reading);
     let limits = Limits {
@@ -42,6 +45,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         let message = "a pull request from a fork of a public repository runs anybody's code on this machine";
         reading.warning(&allowed.spot, message, "");
     }
+    let notifications = super::notifications::notifications(&file.webhooks, reading);
+    let scheduler = super::schedule::schedule(&file.scheduler, reading);
     let socket = socket(&file.http.admin, store.as_ref(), reading);
     let http = Http { listen: file.http.listen.good()?.0, admin_socket: socket };
     Some(Config {
@@ -57,10 +62,20 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         docker,
         limits,
         allow_public_repositories: file.security.allow_public_repositories.good().copied()?,
+        versions: Versions {
+            policy: match file.versions.policy.good()? {
+                shape::UpdatePolicy::Patch => UpdatePolicy::Patch,
+                shape::UpdatePolicy::Minor => UpdatePolicy::Minor,
+                shape::UpdatePolicy::Major => UpdatePolicy::Major,
+                shape::UpdatePolicy::Digest => UpdatePolicy::Digest,
+            },
+        },
         log: Log {
             level: file.log.level.good()?.0.clone(),
             json: file.log.format.good() == Some(&shape::LogFormat::Json),
         },
+        notifications,
+        scheduler,
     })
 }
 
@@ -177,7 +192,8 @@ fn either(
     }
 }
 
-fn intake(intake: &shape::Intake, reading: &mut Reading<'_>) -> Intake {
+/// Only runners that are made for jobs need to hear of jobs.
+fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) -> Intake {
     let mut secrets: Vec<SecretString> = Vec::new();
     for secret in intake.secrets.good().map(|list| list.0.as_slice()).unwrap_or_default() {
         secrets.push(secret.value.0.clone());
@@ -187,7 +203,7 @@ fn intake(intake: &shape::Intake, reading: &mut Reading<'_>) -> Intake {
         secrets.extend(lines.map(SecretString::from));
     }
     let told = matches!(intake.secrets, Field::Bad) || matches!(intake.secrets_file, Field::Bad);
-    if secrets.is_empty() && !told {
+    if secrets.is_empty() && !told && (is_needed || !intake.secrets.is_absent()) {
         let spot = match &intake.secrets {
             Field::Good(list) => list.spot.clone(),
             Field::Absent | Field::Bad => intake.at.missing("secrets"),
@@ -332,7 +348,7 @@ fn host(file: &File, hostname: &str, reading: &mut Reading<'_>) -> (HostId, Dock
     (HostId::new(name), docker)
 }
 
-/// Warm runners that no bound lets in would be asked for again and again.
+/// Runners that no bound lets in would be asked for again and again.
 fn check_room(
     built: &[Built],
     limits: &Limits,
@@ -349,13 +365,13 @@ fn check_room(
         }
         Some(Backend::Embedded { .. } | Backend::Redis(_)) | None => (limits.max_runners, "limits.max_runners"),
     };
-    let mut idle = 0u32;
+    let mut all = 0u32;
     for pool in built {
-        let before = idle;
-        idle = idle.saturating_add(pool.pool.min_idle);
-        if idle > room && before <= room {
-            let message = format!("the pools' `min_idle` add up to more than `{key}` ({room})");
-            reading.warning(&pool.min_idle, message, "some of them will never be filled");
+        let before = all;
+        all = all.saturating_add(pool.at_rest());
+        if all > room && before <= room {
+            let message = format!("the pools' `min_idle` and `nb` add up to more than `{key}` ({room})");
+            reading.warning(&pool.least, message, "some of them will never be there");
         }
     }
 }

@@ -6,13 +6,14 @@
 
 use super::Config;
 use super::excerpt::Excerpt;
-use super::node;
+use super::legacy;
+use super::node::{self, Node};
 use super::problem::{Problem, Problems};
-use super::reading::{Reading, Spot};
+use super::reading::{Findings, Reading, Spot};
 use super::section::decode_section;
 use super::shape::File;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Larger files are refused unread. The annotated example has less than a hundredth of it.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub config: Config,
     /// Nothing of it keeps the program from starting.
     pub warnings: Vec<Problem>,
+    /// What is written in another way today. Only of a file of the former tool, which works as it is.
+    pub notes: Vec<Problem>,
 }
 
 /// Reads the file at `path`.
@@ -33,11 +36,18 @@ pub struct Loaded {
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     let text = read(path).map_err(|(message, hint)| Problems::one(Problem::of_file(&name, message, hint)))?;
-    // Absolute, so that a later change of the working directory changes nothing.
+    parse(&text, &name, &folder_of(path), env, &hostname())
+}
+
+/// The folder of the file. Absolute, so that a later change of the working directory changes nothing.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    parse(&text, &name, folder, env, &hostname)
+    path.parent().unwrap_or(Path::new("/")).to_path_buf()
+}
+
+/// What this machine calls itself.
+pub(super) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Reads the text of a file. `name` is what problems call the file, `folder` is where its relative paths start, and
@@ -53,6 +63,17 @@ pub fn parse(
     hostname: &str,
 ) -> Result<Loaded, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let root = tree(text, name)?;
+    let (config, Findings { problems, warnings, notes, .. }) = read_tree(&root, text, name, folder, env, hostname);
+    match (Problems::from_list(problems), config) {
+        (None, Some(config)) => Ok(Loaded { config, warnings, notes }),
+        (Some(problems), _) => Err(problems),
+        (None, None) => Err(Problems::one(Problem::of_file(name, "cannot be read", None))),
+    }
+}
+
+/// The text as a tree.
+pub(super) fn tree(text: &str, name: &str) -> Result<Node, Problems> {
     let root = match node::parse(text) {
         Ok(root) => root,
         Err(error) => {
@@ -71,22 +92,33 @@ pub fn parse(
         }
     };
     if matches!(root.value, node::Value::Null) {
-        let hint = "start from the annotated `runners_config.yaml` that comes with the program";
+        let hint = "`runnerfleet init` writes one";
         return Err(Problems::one(Problem::of_file(name, "the file is empty", Some(hint))));
     }
+    Ok(root)
+}
+
+/// What the tree says, and what was found on the way; no configuration only where there are problems.
+pub(super) fn read_tree(
+    root: &Node,
+    text: &str,
+    name: &str,
+    folder: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    hostname: &str,
+) -> (Option<Config>, Findings) {
     let mut reading = Reading::new(name, text, folder, env);
-    let file: File = decode_section(&root, &Spot { place: root.place, path: String::new() }, &mut reading);
-    let config = super::build::build(file, hostname, &mut reading);
-    let (problems, warnings) = reading.finish();
-    match (Problems::from_list(problems), config) {
-        (None, Some(config)) => Ok(Loaded { config, warnings }),
-        (Some(problems), _) => Err(problems),
-        (None, None) => Err(Problems::one(Problem::of_file(name, "cannot be read", None))),
+    if legacy::is_one(root) {
+        reading = reading.of_the_former_tool();
+        legacy::tell(root, &mut reading);
     }
+    let file: File = decode_section(root, &Spot { place: root.place, path: String::new() }, &mut reading);
+    let config = super::build::build(file, hostname, &mut reading);
+    (config, reading.finish())
 }
 
 /// The text of the file, or why there is none.
-fn read(path: &Path) -> Result<String, (String, Option<&'static str>)> {
+pub(super) fn read(path: &Path) -> Result<String, (String, Option<&'static str>)> {
     let why = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => ("the file is not there".to_owned(), Some("`--config` names another")),
         ErrorKind::PermissionDenied => ("the file may not be read".to_owned(), None),

@@ -1,35 +1,23 @@
 //! Keys that stand elsewhere, and keys that are planned: told as such, not as "unknown".
 
 use super::leaf::{listed, nearest};
-use super::node::{Node, Value};
 use serde_json::Value as Json;
 use std::sync::LazyLock;
 
 /// What is said of a key that comes with a later version.
-pub(super) fn told(name: &str, value: &Node) -> (String, String) {
-    let incoming = ["secret", "secrets", "secrets_file", "secret_file", "path", "max_body", "dedupe_ttl"];
+pub(super) fn told(name: &str) -> (String, String) {
+    // `webhooks` has them as `later`, since that is where they are looked for by those who mean GitHub's.
+    if ["secret", "secrets", "secrets_file", "secret_file", "path", "max_body", "dedupe_ttl"].contains(&name) {
+        let hint = "`webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`";
+        return ("does not belong here".to_owned(), hint.to_owned());
+    }
     let hint = match name {
-        "webhooks" if has_key(value, &incoming) => {
-            "`webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`"
-        }
-        "webhooks" | "notifications" => {
-            "outgoing notifications come later; GitHub's deliveries are set up under `intake`"
-        }
         "enabled" => "comment the entry out",
         "schedule" => "`scaling.min_idle` holds at all times",
         "concurrent_starts" => "set `hosts[0].concurrent_starts`",
         _ => "leave it out",
     };
     ("not in this version yet".to_owned(), hint.to_owned())
-}
-
-fn has_key(node: &Node, keys: &[&str]) -> bool {
-    match &node.value {
-        Value::Map(entries) => entries
-            .iter()
-            .any(|(key, _)| matches!(&key.value, Value::Scalar { text, .. } if keys.contains(&text.as_str()))),
-        Value::Null | Value::Scalar { .. } | Value::List(_) => false,
-    }
 }
 
 /// What is said of a key that is nearly one of a later version.

@@ -62,6 +62,13 @@ impl<T: Leaf> Decode for T {
             reading.hide(node);
         }
         let shown = if can_be_shown { scalar.shown() } else { "the value".to_owned() };
+        if reading.is_legacy()
+            && let Some(text) = super::legacy::spelling_today(T::KIND, &scalar)
+            && let Ok(value) = T::parse(&text)
+        {
+            reading.old_spelling(node, spot, &text);
+            return Some(value);
+        }
         match T::parse(&scalar.text) {
             Ok(_) if T::KIND != Kind::Text && scalar.kind != T::KIND && !scalar.has_variables => {
                 reading.problem(spot, format!("expected {what}, found a text"), "leave the quotes out");

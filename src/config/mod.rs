@@ -6,17 +6,24 @@
 mod address;
 mod build;
 mod collection;
+pub mod edit;
 mod excerpt;
 pub mod file;
 mod interpolate;
 mod later;
 mod leaf;
+mod legacy;
+pub mod migrate;
 mod names;
 mod node;
+mod notifications;
+mod notify_shape;
 mod org_url;
 mod pool;
 mod problem;
 mod reading;
+mod schedule;
+mod schedule_shape;
 mod schema;
 mod secret;
 mod section;
@@ -25,7 +32,9 @@ mod summary;
 mod units;
 
 pub use file::{Loaded, load, parse};
+pub use notifications::{Form, Notifications, Rate, Recipient};
 pub use problem::{Problem, Problems};
+pub use schedule::{Schedule, Task, Window};
 pub use schema::schema;
 pub use summary::summary;
 
@@ -64,8 +73,14 @@ pub struct Config {
     /// Whether jobs of public repositories are served. GitHub's docs: self-hosted runners "should almost never be used
     /// for public repositories", since a fork's pull request runs anybody's code on them.
     pub allow_public_repositories: bool,
+    /// Which newer base images are wanted.
+    pub versions: Versions,
     /// How it logs.
     pub log: Log,
+    /// Who is told of what.
+    pub notifications: Notifications,
+    /// What is done at regular times.
+    pub scheduler: Option<Schedule>,
 }
 
 /// One pool: one entry under `runners:`.
@@ -243,7 +258,7 @@ pub enum GitHubAuth {
 pub struct Intake {
     /// `/webhook`.
     pub path: String,
-    /// At least one; each is valid (rotation).
+    /// Each is valid (rotation). At least one where a pool is ephemeral; with none there is no receiver.
     pub secrets: Vec<SecretString>,
     /// Largest body, bytes. GitHub's own cap is 25 MB.
     pub max_body: u64,
@@ -314,6 +329,26 @@ pub struct Limits {
     pub max_runners: u32,
     /// Below so many free bytes no runner is made.
     pub disk_free_min: u64,
+}
+
+/// Which newer base images are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// How far away a newer one may be.
+    pub policy: UpdatePolicy,
+}
+
+/// How far away a newer base image may be. Each looks for another image behind the same tag as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdatePolicy {
+    /// Only the last numbers of its version differ: 2.331.0 to 2.331.4.
+    Patch,
+    /// All but the first may differ: 2.331.0 to 2.336.1.
+    Minor,
+    /// Any newer version.
+    Major,
+    /// The same tag only.
+    Digest,
 }
 
 /// How it logs.

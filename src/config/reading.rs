@@ -2,6 +2,7 @@
 
 use super::excerpt::Excerpt;
 use super::interpolate::{Interpolated, interpolate};
+use super::migrate::Fix;
 use super::node::{Kind, Node, Place, Value};
 use super::problem::Problem;
 use std::ops::Range;
@@ -19,10 +20,26 @@ pub(super) struct Reading<'a> {
     /// What problems call the file.
     pub(super) file: &'a str,
     source: &'a str,
+    /// No `version`: a file of the former tool.
+    legacy: bool,
     problems: Vec<(Spot, String, Option<String>)>,
     warnings: Vec<(Spot, String, Option<String>)>,
+    /// What is written in another way today. Only of a file of the former tool.
+    notes: Vec<(Spot, String, Option<String>)>,
+    /// Keys with another name today: the first place, the old name, the new one, how often.
+    renamed: Vec<(Spot, String, &'static str, usize)>,
+    /// What `config migrate` changes.
+    fixes: Vec<Fix>,
     /// Bytes of the source that are never shown.
     hidden: Vec<Range<usize>>,
+}
+
+/// What a reading has found.
+pub(super) struct Findings {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
+    pub(super) fixes: Vec<Fix>,
 }
 
 /// Which key, and where it stands.
@@ -83,7 +100,62 @@ impl<'a> Reading<'a> {
         folder: &'a Path,
         env: &'a dyn Fn(&str) -> Option<String>,
     ) -> Self {
-        Self { env, folder, file, source, problems: Vec::new(), warnings: Vec::new(), hidden: Vec::new() }
+        Self {
+            env,
+            folder,
+            file,
+            source,
+            legacy: false,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+            renamed: Vec::new(),
+            fixes: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+
+    /// The same, of a file of the former tool.
+    pub(super) fn of_the_former_tool(self) -> Self {
+        Self { legacy: true, ..self }
+    }
+
+    /// Whether this is a file of the former tool: it was more lenient, and had other names for a few keys.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.legacy
+    }
+
+    /// Notes what is written in another way today; the file works as it is.
+    pub(super) fn note(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+        if self.notes.len() > MOST_PROBLEMS {
+            return;
+        }
+        self.notes.push((spot.clone(), message.into(), some_text(hint.into())));
+    }
+
+    /// Notes that a key of the former tool has another name today.
+    pub(super) fn old_name(&mut self, key: &Node, spot: &Spot, old: &str, new: &'static str) {
+        self.fixes.push(Fix::Replace { place: key.place, text: new.to_owned() });
+        match self.renamed.iter_mut().find(|(_, known, today, _)| known == old && *today == new) {
+            Some((.., count)) => *count += 1,
+            None => self.renamed.push((Spot { place: key.place, ..spot.clone() }, old.to_owned(), new, 1)),
+        }
+    }
+
+    /// Notes that a value has to be spelled in another way today.
+    pub(super) fn old_spelling(&mut self, node: &Node, spot: &Spot, new: &str) {
+        self.fixes.push(Fix::Replace { place: node.place, text: new.to_owned() });
+        self.note(spot, format!("is written `{new}` today"), "");
+    }
+
+    /// `config migrate` turns the entry with this key into a comment.
+    pub(super) fn fix_by_silencing(&mut self, section: &Spot, key: &Node) {
+        self.fixes.push(Fix::Silence { section: section.place, key: key.place });
+    }
+
+    /// `config migrate` adds a line to the section, behind the line of another key's value.
+    pub(super) fn fix_by_adding(&mut self, section: &Spot, behind: &Spot, line: &str) {
+        self.fixes.push(Fix::Add { section: section.place, behind: behind.place, line: line.to_owned() });
     }
 
     /// Notes what makes the file unusable.
@@ -95,13 +167,16 @@ impl<'a> Reading<'a> {
         self.problems.push((spot.clone(), message.into(), some_text(hint.into())));
     }
 
-    /// Whether further problems will not be shown.
+    /// Whether further ones will not be shown.
     pub(super) fn is_full(&self) -> bool {
-        self.problems.len() > MOST_PROBLEMS
+        self.problems.len().max(self.warnings.len()) > MOST_PROBLEMS
     }
 
     /// Notes what should be known.
     pub(super) fn warning(&mut self, spot: &Spot, message: impl Into<String>, hint: impl Into<String>) {
+        if self.warnings.len() > MOST_PROBLEMS {
+            return;
+        }
         self.warnings.push((spot.clone(), message.into(), some_text(hint.into())));
     }
 
@@ -180,10 +255,19 @@ impl<'a> Reading<'a> {
         self.problems.is_empty()
     }
 
-    /// All problems and all warnings, each in the order of the file and none twice.
-    pub(super) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
-        let Self { problems, warnings, file, source, hidden, .. } = self;
-        (told(problems, file, source, &hidden), told(warnings, file, source, &hidden))
+    /// All that was found, each in the order of the file and none twice.
+    pub(super) fn finish(self) -> Findings {
+        let Self { problems, warnings, mut notes, renamed, fixes, file, source, hidden, .. } = self;
+        for (spot, old, new, count) in renamed {
+            let often = if count > 1 { format!(" ({count} times in this file)") } else { String::new() };
+            notes.push((spot, format!("`{old}` is called `{new}` today{often}"), None));
+        }
+        Findings {
+            problems: told(problems, file, source, &hidden),
+            warnings: told(warnings, file, source, &hidden),
+            notes: told(notes, file, source, &hidden),
+            fixes,
+        }
     }
 }
 

@@ -10,7 +10,25 @@ pub fn schema() -> Json {
     let mut schema = section_schema::<File>();
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("runners_config.yaml");
+    // The form of today: a file without `version` is one of the former tool, which `config migrate` brings up to date.
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.insert(0, json!("version"));
+    }
+    schema["properties"]["runners"]["items"]["allOf"] = rules_of_a_pool();
     schema
+}
+
+/// What the keys of a pool mean for each other.
+fn rules_of_a_pool() -> Json {
+    let is_mode = |mode: &str| json!({ "properties": { "mode": { "const": mode } }, "required": ["mode"] });
+    let is_kept = json!({ "properties": { "nb": { "type": "integer", "minimum": 1 } }, "required": ["nb"] });
+    json!([
+        { "anyOf": [{ "required": ["id"] }, { "required": ["name"] }] },
+        { "if": is_mode("persistent"), "then": { "required": ["nb"] } },
+        { "if": is_mode("ephemeral"), "then": { "properties": { "nb": { "not": { "minimum": 1 } } } } },
+        { "if": is_kept, "then": { "not": { "required": ["scaling"] } } },
+        { "not": { "required": ["image", "build_image"] } },
+    ])
 }
 
 /// The schema of a section.
@@ -45,7 +63,8 @@ pub(super) fn add_property(properties: &mut Map<String, Json>, required: &mut Ve
         same["description"] = Json::String(format!("The same as `{}`.", key.name));
         properties.insert(alias.to_owned(), same);
     }
-    if key.required {
+    // One with two names is asked for by a rule of its section.
+    if key.required && key.alias.is_none() {
         required.push(Json::from(key.name));
     }
     properties.insert(key.name.to_owned(), schema);

@@ -49,6 +49,27 @@ impl Decode for Secret {
     }
 }
 
+/// A secret that may be empty; then there is none. `warn`: where it stands in the file itself, that is told.
+pub(super) fn read_secret(
+    node: &Node,
+    spot: &Spot,
+    reading: &mut Reading<'_>,
+    warn: bool,
+) -> Option<Option<SecretString>> {
+    let scalar = secret_scalar(node, spot, reading)?;
+    if scalar.written.starts_with("file:") {
+        let path = scalar.text.strip_prefix("file:").unwrap_or(&scalar.text);
+        return read_file(path, &scalar, spot, reading).map(Some);
+    }
+    if scalar.text.trim().is_empty() {
+        return Some(None);
+    }
+    if warn && !scalar.from_environment {
+        warn_of_inline(spot, reading);
+    }
+    Some(Some(SecretString::from(scalar.text)))
+}
+
 impl Decode for RedisUrl {
     fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
         let scalar = secret_scalar(node, spot, reading)?;

@@ -186,6 +186,9 @@ impl<'n> Entries<'n> {
                 index += 1;
                 continue;
             }
+            if name != key.name && reading.is_legacy() {
+                reading.old_name(key_node, &self.spot.key(name, key_node.place), name, key.name);
+            }
             match &found {
                 None => found = Some((value, self.spot.key(name, value.place), name.clone())),
                 Some((_, first, first_name)) => {
@@ -211,6 +214,9 @@ impl<'n> Entries<'n> {
         known.sort_unstable();
         for (name, key, value) in &self.left {
             reading.hide(value);
+            if reading.is_legacy() {
+                reading.fix_by_silencing(&self.spot, key);
+            }
             // Guessing what was meant is the dearest step of all.
             if reading.is_full() {
                 continue;
@@ -224,8 +230,17 @@ impl<'n> Entries<'n> {
                 reading.problem(&spot, "unknown key", hint);
                 continue;
             }
+            if reading.is_legacy() {
+                let hint = match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if S::later().contains(&name.as_str()) => later::nearly(name),
+                    None => String::new(),
+                };
+                reading.warning(&spot, "unknown key: it is ignored", hint);
+                continue;
+            }
             if S::later().contains(&name.as_str()) {
-                let (message, hint) = later::told(name, value);
+                let (message, hint) = later::told(name);
                 reading.problem(&spot, message, hint);
                 continue;
             }

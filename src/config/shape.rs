@@ -4,7 +4,9 @@ use super::address::{DockerUrl, Listen, UrlPath};
 use super::collection::{List, Table};
 use super::leaf::{AnyText, Text, Whole, choice};
 use super::names::{AppId, Capability, Image, Installation, KeyPrefix, Label, LogLevel, Mount, Name, Version, WorkDir};
+use super::notify_shape::Webhooks;
 use super::org_url::{ApiUrl, OrgUrl};
+use super::schedule_shape::Scheduler;
 use super::secret::{FilePath, RedisUrl, Secret, SecretFile};
 use super::section::{Field, section};
 use super::units::{Bytes, Cpus};
@@ -57,6 +59,20 @@ choice! {
 }
 
 choice! {
+    /// How far away a newer base image may be.
+    UpdatePolicy {
+        /// The last number of its version.
+        Patch = "patch",
+        /// All but the first.
+        Minor = "minor",
+        /// Any.
+        Major = "major",
+        /// None: only what the same tag stands for now.
+        Digest = "digest",
+    }
+}
+
+choice! {
     /// The form of the log.
     LogFormat {
         /// For people.
@@ -69,8 +85,8 @@ choice! {
 section! {
     /// The configuration of runnerfleet.
     File {
-        /// The version of this file's form; write `version: 1`.
-        version (required): Field<Version>,
+        /// The version of this file's form; write `version: 1`. A file without it is read as one of the former tool.
+        version: Field<Version>,
         /// What holds for every pool that does not say otherwise.
         runners_defaults: PoolSettings,
         /// The pools: which labels they serve, with which image, and how many runners at most.
@@ -89,33 +105,39 @@ section! {
         limits: Limits,
         /// What is whose, and what is allowed.
         security: Security,
+        /// Which newer base images are wanted.
+        versions: Versions,
         /// How the program logs.
         log: Log,
+        /// Outgoing notifications: Slack, Discord, Teams, programs of your own.
+        webhooks | notifications: Webhooks,
+        /// What is done at regular times.
+        scheduler: Scheduler,
     }
-    later { webhooks, notifications, scheduler, versions, telemetry, state }
+    later { telemetry, state }
 }
 
 section! {
     /// One pool.
     Runner {
         /// A name for the pool, unique in the file.
-        id (required): Field<Name<64>>,
-        /// What its runners' names start with; the `id` by default. At most 30 characters.
-        name_prefix: Field<Name<30>>,
+        id | name (required): Field<Name<64>>,
+        /// What its runners' names start with; the `id` by default. At most 30 characters for runners that live for one job.
+        name_prefix: Field<Name<64>>,
         /// The labels that a job may ask for in `runs-on`; a job is served if each of its labels is here.
         labels (required): Field<List<Label>>,
-        /// So many persistent runners, kept at this number; a pool with `nb` over 0 is `mode: persistent`.
+        /// So many persistent runners are kept, named `name_prefix-1`, `-2` and so on. A pool with `nb` over 0 is `mode: persistent`.
         nb: Field<Count>,
         /// The image; `base_image` where it is not given.
         image: Field<Image>,
         /// The Dockerfile from which the pool's image is made, or its folder; from this file's folder.
         build_image: Field<FilePath>,
-        /// Build arguments for that Dockerfile, beside those that are always given (`BASE_IMAGE`, `TECHNO_VERSION`, …).
+        /// Build arguments for that Dockerfile, beside those that are always given (`BASE_IMAGE`, `NODE_VERSION`, …).
         build_args: Field<Table<AnyText>>,
         /// The language that the image is made for, such as `node`.
-        techno: Field<Text>,
+        language | techno: Field<Text>,
         /// Its version, taken as it is written: 3.10 stays 3.10.
-        techno_version: Field<Text>,
+        language_version | techno_version: Field<Text>,
         .. settings: PoolSettings,
     }
     later { enabled, hooks, image_policy, persist_registration }
@@ -456,6 +478,15 @@ section! {
         allow_public_repositories: Field<bool> = "false",
     }
     later { adopt, forbid_persistent_for_public, redact, secrets_key, audit_log }
+}
+
+section! {
+    /// Which newer base images are wanted.
+    Versions {
+        /// How far a newer tag may be away: from 2.331.0, `patch` goes to the newest 2.331, `minor` to the newest 2, `major` to any. `digest` keeps the tag and looks only for another image behind it, which the others do as well.
+        policy: Field<UpdatePolicy> = "minor",
+    }
+    later { source, max_lag }
 }
 
 section! {

@@ -66,6 +66,23 @@ impl Leaf for Duration {
     }
 }
 
+/// `10` (seconds), or a time with a unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) Duration);
+
+impl Leaf for Seconds {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if !text.is_empty() && text.len() < 10 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return <Duration as Leaf>::parse(&format!("{text}s")).map(Self);
+        }
+        <Duration as Leaf>::parse(text).map(Self)
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, <Duration as Leaf>::schema()] })
+    }
+}
+
 impl Leaf for Bytes {
     /// `512m`, `1.5g`, `25MiB`.
     fn parse(text: &str) -> Result<Self, Wrong> {

@@ -3,7 +3,10 @@
 //! A provider knows nothing of GitHub and decides nothing: it makes, starts, watches and removes containers that carry
 //! this fleet's labels, and never touches another.
 
+mod credentials;
 pub mod docker;
+
+pub use credentials::{Anonymous, Credentials, Login, RegistryCredentials};
 
 use crate::config::{Network, Resources, Security};
 pub use crate::model::Capacity;

@@ -1,12 +1,14 @@
 //! The reconciler: observe -> `World` -> `plan` -> actions. Woken at once, level-triggered: a wake-up carries nothing, the
 //! state decides.
 
+mod degraded;
 pub mod execute;
 pub mod feeds;
 pub mod memory;
 
 use crate::config::Config;
 use crate::plan::{Action, plan};
+use degraded::Degraded;
 use execute::Executor;
 use memory::Memory;
 use std::sync::Arc;
@@ -27,9 +29,10 @@ pub async fn run(
     actions: TaskTracker,
     stop: CancellationToken,
 ) {
+    let mut degraded = Degraded::default();
     loop {
         let began = Instant::now();
-        let sleep = plan_once(&config, &memory, &executor, &actions);
+        let sleep = plan_once(&config, &memory, &executor, &actions, &mut degraded);
         // A burst of deliveries is one plan, not thousands: planning takes at most half of the time.
         tokio::time::sleep(began.elapsed()).await;
         tokio::select! {
@@ -41,12 +44,21 @@ pub async fn run(
 }
 
 /// One plan; begins its actions. Returns how long time alone changes nothing.
-fn plan_once(config: &Config, memory: &Arc<Memory>, executor: &Arc<Executor>, actions: &TaskTracker) -> Duration {
+fn plan_once(
+    config: &Config,
+    memory: &Arc<Memory>,
+    executor: &Arc<Executor>,
+    actions: &TaskTracker,
+    degraded: &mut Degraded,
+) -> Duration {
     if !memory.is_ready() {
         return LONGEST_SLEEP;
     }
     let world = memory.world();
     let decided = plan(&world, config);
+    for event in degraded.news(&world, &decided, config) {
+        executor.notifier.tell(event);
+    }
     for action in decided.actions {
         if !memory.begin(&action) {
             continue;

@@ -1,11 +1,11 @@
 //! The store in the embedded file.
 
 use super::{Reservation, Reserved, Saved, Snapshot, Store, StoreChange, StoreError, Version, Versioned};
-use crate::durable::embedded::{EmbeddedDb, JOBS, LEASES, RUNNERS, Row, Step, Unavailable};
+use crate::durable::embedded::{EmbeddedDb, JOBS, LEASES, NOTES, RUNNERS, Row, Step, Unavailable};
 use crate::model::{HostId, Job, JobId, JobKey, Runner, RunnerName};
 use async_trait::async_trait;
 use jiff::Timestamp;
-use redb::{AccessGuard, ReadTransaction, ReadableTable};
+use redb::{AccessGuard, ReadTransaction, ReadableTable, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -61,6 +61,32 @@ impl Store for EmbeddedStore {
         Ok(self.0.feeds.subscribe())
     }
 
+    async fn note(&self, key: &str) -> Result<Option<Versioned<String>>, StoreError> {
+        self.0.writer.heal().await?;
+        let (name, key) = (key.to_owned(), key.to_owned());
+        let row = self.0.writer.read_much(move |txn| find_note(txn, &key)).await?;
+        let read = |row: Row| match row.read() {
+            Ok(value) => Ok(Versioned { version: row.version, row: value }),
+            Err(error) => Err(StoreError(format!("the note `{name}` cannot be read: {error}"))),
+        };
+        row.map(read).transpose()
+    }
+
+    async fn set_note(&self, key: &str, value: &str, expected: Version) -> Result<Saved<String>, StoreError> {
+        let json = json(&value)?;
+        let key = key.to_owned();
+        let written = self.write(move |step, _| {
+            let stands = stands(step.tables.notes.get(key.as_str())?);
+            if let Err(stale) = agree(stands, expected, &format!("note `{key}`")) {
+                return Ok(stale);
+            }
+            let version = expected + 1;
+            step.tables.notes.insert(key.as_str(), Row::encode(version, None, &json).as_slice())?;
+            Ok(Ok(Saved::Saved(version)))
+        });
+        written.await?
+    }
+
     async fn forget(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.0.writer.heal().await?;
         let before = before.as_microsecond();
@@ -101,6 +127,15 @@ impl EmbeddedStore {
             move |(_, changes)| feeds.tell(changes),
         );
         Ok(written.await?.0)
+    }
+}
+
+fn find_note(txn: &ReadTransaction, key: &str) -> Result<Option<Row>, redb::Error> {
+    match txn.open_table(NOTES) {
+        Ok(notes) => Ok(stands(notes.get(key)?)),
+        // Nothing was ever written.
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(other) => Err(other.into()),
     }
 }
 

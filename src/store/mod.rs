@@ -122,6 +122,13 @@ pub trait Store: Send + Sync {
     /// [`StoreChange::Missed`].
     async fn changes(&self) -> Result<mpsc::Receiver<StoreChange>, StoreError>;
 
+    /// A note: a small text of some loop of the program, by its name. None where there is none.
+    async fn note(&self, key: &str) -> Result<Option<Versioned<String>>, StoreError>;
+
+    /// Writes a note by compare-and-set: `expected` is the version that must still stand, 0 where there must be none. So of
+    /// two managers that write the same note one is told that the other was first.
+    async fn set_note(&self, key: &str, value: &str, expected: Version) -> Result<Saved<String>, StoreError>;
+
     /// Deletes completed jobs and removed runners ([`Runner::over_since`]) whose state is older than `before`. Returns how many
     /// rows went.
     async fn forget(&self, before: Timestamp) -> Result<u64, StoreError>;

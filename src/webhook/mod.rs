@@ -58,11 +58,12 @@ fn answer(code: StatusCode, status: &'static str, why: impl Into<Option<String>>
     (code, axum::Json(Answer { status, why: why.into() })).into_response()
 }
 
-/// The routes.
+/// The routes. Without a secret (all pools are persistent) nothing is received.
 pub fn router(receiver: Receiver) -> Router {
-    let path = receiver.config.intake.path.clone();
-    Router::new()
-        .route(&path, post(receive))
+    let intake = &receiver.config.intake;
+    let routes =
+        if intake.secrets.is_empty() { Router::new() } else { Router::new().route(&intake.path, post(receive)) };
+    routes
         .route("/healthz", get(async || answer(StatusCode::OK, "ok", None)))
         .route("/readyz", get(ready))
         .with_state(Arc::new(receiver))

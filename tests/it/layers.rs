@@ -12,7 +12,10 @@ use std::path::Path;
 const LAYERS: &[(&str, &str)] = &[
     // Nouns and decisions: pure.
     ("model", ""),
-    ("config", "model"),
+    ("config", "model notify::event notify::template"),
+    // What can be told, and in which words: the configuration holds templates against it.
+    ("notify::event", "model"),
+    ("notify::template", "notify::event"),
     ("plan", "config model"),
     // The one place that reads the clock.
     ("clock", ""),
@@ -21,29 +24,43 @@ const LAYERS: &[(&str, &str)] = &[
     ("store", "durable model"),
     ("provider", "config model"),
     ("github", "clock config model"),
+    ("registry", "clock config provider"),
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
     ("webhook", "clock config model plan queue"),
     ("ingest", "clock config model plan queue reconcile::memory store"),
-    ("reconcile", "clock config github ingest model plan provider queue reconcile::memory store"),
+    ("notify", "clock config model notify::event notify::template"),
+    ("scheduler", "clock config model notify notify::event store"),
+    ("reconcile", "clock config github ingest model notify notify::event plan provider queue reconcile::memory store"),
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
     ("readiness", "clock github model provider store webhook"),
     ("overview", "config model persistent plan"),
     ("removal", "model persistent plan reconcile reconcile::memory"),
-    ("admin", "model overview persistent reconcile reconcile::memory removal"),
+    ("admin", "clock model overview persistent reconcile reconcile::memory removal scheduler"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
+    // The images of the pools: what goes into them, building, and what is not needed any more.
+    ("images", "config model notify notify::event provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
-    ("persistent", "clock config github model plan provider reconcile::memory store"),
+    ("persistent", "clock config github model notify notify::event plan provider reconcile::memory store"),
+    // A runner of the former tool, out of service.
+    ("adoption", "github model provider"),
+    // Base images: what is newer, and the way there and back.
+    ("update", "config images model notify notify::event persistent provider registry"),
+    // The scheduler's hands: the same steps as a person's.
+    ("maintenance", "config images model notify persistent provider registry scheduler update"),
     // Joins all of them.
     (
         "app",
-        "admin config durable github ingest persistent provider queue readiness reconcile reconcile::memory store webhook",
+        "admin config durable github ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
     ),
-    ("cli", "admin app clock config durable model overview persistent plan provider reconcile removal simulation"),
+    (
+        "cli",
+        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation update",
+    ),
     ("lib", ""),
     ("main", "cli"),
 ];
@@ -58,17 +75,19 @@ const HOMES: &[(&str, &str)] = &[
     ("clap", "cli simulation/agent"),
     ("clap_complete", "cli"),
     ("comfy_table", "cli"),
-    ("hmac", "simulation webhook"),
+    ("hmac", "notify/form simulation webhook"),
     ("indicatif", "cli"),
     ("jsonwebtoken", "github simulation/github"),
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
-    ("reqwest", "admin/client.rs simulation"),
+    ("reqwest", "admin/client.rs notify/send.rs registry simulation"),
     ("rustls", "cli github simulation/github/server.rs"),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "cli/select.rs config"),
-    ("tar", "simulation/image"),
+    ("globset", "images/ignore.rs"),
+    ("prost", "provider/docker/build"),
+    ("tar", "images/context.rs provider/docker/probe.rs simulation/image"),
     ("tracing_subscriber", "cli config"),
 ];
 

@@ -19,6 +19,8 @@ mod github;
 mod layers;
 /// From a signed webhook to a container and back, on real Docker.
 mod lifecycle;
+/// Notifications over real HTTP: what arrives, and what does not hold anything up.
+mod notify;
 /// Docker, GitHub or the store is away: a clear answer, nothing lost, recovery without a restart.
 mod outage;
 /// Persistent runners: kept, and driven from the command line.
@@ -27,9 +29,15 @@ mod persistent;
 mod plan;
 /// The Docker provider on a real engine.
 mod provider;
+/// Registries of images.
+mod registry;
+/// The scheduler's loop on real stores.
+mod scheduler;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
 mod simulation;
 /// What several of them need.
 mod support;
+/// Base images that are out of date: found, and put in place of the old ones.
+mod update;
 /// The receiver and ingest: signed deliveries over real HTTP, down to the store.
 mod webhook;

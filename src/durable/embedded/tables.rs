@@ -16,6 +16,9 @@ pub(crate) const JOBS: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new
 pub(crate) const RUNNERS: TableDefinition<&str, &[u8]> = TableDefinition::new("runners");
 /// Until when each manager's lease holds, in nanoseconds.
 pub(crate) const LEASES: TableDefinition<&str, i128> = TableDefinition::new("leases");
+/// Small texts of loops, by name; values as [`super::Row`] writes them. Files of earlier versions have no such table until
+/// something is written.
+pub(crate) const NOTES: TableDefinition<&str, &[u8]> = TableDefinition::new("notes");
 /// Numbers about the file itself.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
@@ -31,6 +34,7 @@ pub(crate) struct Tables<'txn> {
     pub(crate) jobs: Table<'txn, (u64, u32), &'static [u8]>,
     pub(crate) runners: Table<'txn, &'static str, &'static [u8]>,
     pub(crate) leases: Table<'txn, &'static str, i128>,
+    pub(crate) notes: Table<'txn, &'static str, &'static [u8]>,
     pub(crate) meta: Table<'txn, &'static str, u64>,
 }
 
@@ -43,6 +47,7 @@ impl<'txn> Tables<'txn> {
             jobs: txn.open_table(JOBS)?,
             runners: txn.open_table(RUNNERS)?,
             leases: txn.open_table(LEASES)?,
+            notes: txn.open_table(NOTES)?,
             meta: txn.open_table(META)?,
         })
     }

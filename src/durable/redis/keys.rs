@@ -36,6 +36,8 @@ impl Keys {
     const RUNNERS_SUPPLY: &str = "runners:supply:";
     /// Hash: manager to the end of its lease.
     const LEASES: &str = "leases";
+    /// Hash: a loop's small text by its name, as a row: version, nothing, nothing and JSON, each in a line.
+    const NOTES: &str = "notes";
     /// Channel: every change of a row.
     const CHANGES: &str = "changes";
     /// String: written by pings; lapses by itself.
@@ -106,6 +108,10 @@ impl Keys {
 
     pub(crate) fn leases(&self) -> String {
         self.key(Self::LEASES)
+    }
+
+    pub(crate) fn notes(&self) -> String {
+        self.key(Self::NOTES)
     }
 
     pub(crate) fn changes(&self) -> String {

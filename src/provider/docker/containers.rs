@@ -201,7 +201,7 @@ fn status(found: &ContainerInspectResponse) -> ContainerStatus {
 
 /// Whether a line of `ps` is the worker: by the kernel's short name, or a path in its arguments (a script's own name is
 /// an argument of its shell). A job that fakes one only keeps its own container.
-fn is_worker(process: &[String]) -> bool {
+pub(super) fn is_worker(process: &[String]) -> bool {
     let args = process.iter().skip(1).flat_map(|column| column.split_whitespace());
     args.into_iter().any(|word| word.rsplit('/').next() == Some(WORKER))
 }

@@ -83,7 +83,7 @@ impl Held {
 }
 
 /// Text that can be shown: no secrets, no signs that command a terminal, not longer than what is kept.
-fn tidy(output: &[u8]) -> String {
+pub(super) fn tidy(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let plain: String = strip_escapes(&text).chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
     let clean = redact(plain.trim_end());

@@ -6,34 +6,47 @@
 //! - `launch`: create, start with the credential
 //! - `containers`: look, remove
 //! - `again`: what only the container of a persistent runner goes through: stopped, started again, kept up
+//! - [`adoption`]: containers of the former tool, on a person's word
 //! - `output`: a container's output, as it comes
 //! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
 //! - `watch`: the feed of news
 //! - `evidence`: what is kept of a container that ended
-//! - `images`: pull and import
+//! - [`build`]: images made from a Dockerfile; `probe`: a look inside one
+//! - `images`, `pull`: images looked at, tagged, removed; pulled from their registries
+//! - `build`: images made from a Dockerfile
 //!
 //! Nothing is asked of the engine when a [`Docker`] is made: it may be away at the start of the program, or later. Each
 //! call connects anew and heals by itself.
 
+pub mod adoption;
 mod again;
 mod body;
+pub mod build;
 mod connection;
 mod containers;
 mod evidence;
 mod firewall;
-mod images;
+pub mod images;
 pub mod labels;
 mod launch;
 mod network;
 mod output;
+mod piped;
+mod probe;
+mod pull;
 mod watch;
 mod wrapper;
 
+pub use piped::piped;
+pub use probe::Inside;
+pub use pull::{PullNews, registry_of};
 pub use wrapper::NO_CREDENTIAL;
 
 use crate::config::{self, Network};
 use crate::model::{Container, ContainerId, Evidence, HostId, ImageId, InstanceId, RunnerName};
-use crate::provider::{Capacity, ContainerNews, ContainerSpec, LogQuery, LogStream, Provider, ProviderError};
+use crate::provider::{
+    Anonymous, Capacity, ContainerNews, ContainerSpec, Credentials, LogQuery, LogStream, Provider, ProviderError,
+};
 use async_trait::async_trait;
 use connection::{Address, Connection, LOOK_UP};
 use firewall::Firewall;
@@ -53,6 +66,7 @@ pub struct Docker {
     host: HostId,
     names: Names,
     firewall: Arc<Firewall>,
+    credentials: Arc<dyn Credentials>,
     /// Runners whose network may be there before their container is.
     being_created: Arc<Mutex<HashSet<RunnerName>>>,
     /// Containers of ours whose labels cannot be read, told once each.
@@ -73,9 +87,22 @@ impl Docker {
             host: host.clone(),
             firewall: Arc::new(Firewall::new(&names)),
             names,
+            credentials: Arc::new(Anonymous),
             being_created: Arc::default(),
             told_unreadable: Arc::default(),
         })
+    }
+
+    /// The same view, with what it says to registries when images are pulled; nothing by default.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// The fleet.
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
     }
 
     /// The filter for what is ours.

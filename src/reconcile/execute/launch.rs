@@ -217,12 +217,13 @@ impl Executor {
     async fn undo(&self, name: &RunnerName, error: &ExecuteError) -> Result<Outcome, ExecuteError> {
         warn!(runner.name = %name, "runner {name} could not be made: {error}");
         let blameless = error.is_blameless();
-        self.change(name, |runner| {
+        let row = self.change(name, |runner| {
             let mut next = runner.become_state(StateName::Error, error.to_string(), clock::now()).ok()?;
             next.blameless = blameless;
             Some(next)
-        })
-        .await?;
+        });
+        let row = row.await?;
+        self.tell_failed(&row, "start", &error.to_string());
         self.take_down(name, true, &error.to_string(), false).await
     }
 }

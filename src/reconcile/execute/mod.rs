@@ -2,6 +2,7 @@
 //! between the next plan sees and mends.
 
 mod launch;
+mod news;
 mod take_down;
 
 use super::feeds::{note_outage, read_store};
@@ -13,6 +14,7 @@ use crate::ingest;
 use crate::model::{
     Container, ContainerId, Job, JobKey, JobState, PoolName, RegistrationHold, Runner, RunnerName, Scope, StateName,
 };
+use crate::notify::Notifier;
 use crate::plan::Action;
 use crate::provider::{Provider, ProviderError};
 use crate::store::{Saved, Store, StoreError, Version, Versioned};
@@ -83,6 +85,8 @@ pub struct Executor {
     pub memory: Arc<Memory>,
     /// Creates and starts under way at once on this engine.
     pub starts: Arc<Semaphore>,
+    /// Who wants to know.
+    pub notifier: Notifier,
 }
 
 impl Executor {
@@ -132,6 +136,7 @@ impl Executor {
 
     async fn expire(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
         warn!(job.id = %key, "job {key} is older than GitHub lets a job become; it counts as over");
+        self.tell_expired(key);
         self.change_job(key, |job| {
             let state = JobState::Completed { conclusion: "expired".to_owned(), runner: None };
             (!job.is_over()).then(|| Job { state, since: clock::now(), ..job.clone() })

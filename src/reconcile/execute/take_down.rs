@@ -187,6 +187,7 @@ impl Executor {
         if failed {
             let last = row.evidence.as_ref().map(|evidence| format!(" ({evidence})")).unwrap_or_default();
             warn!(runner.name = %name, "runner {name} failed: {cause}{last}");
+            self.tell_failed(&row, "run", cause);
         } else {
             info!(runner.name = %name, "runner {name} ends: {cause}");
         }

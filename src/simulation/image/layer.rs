@@ -1,22 +1,18 @@
 //! The image's one layer, written as a tar stream.
 
 use super::PROGRAM;
+use crate::provider::docker::piped;
 use bytes::Bytes;
 use futures_util::Stream;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
-use tokio::sync::mpsc;
 
 /// The agent's folder, as in the official image.
 const HOME: &str = "home/runner";
 /// The agent's user, as in the official image.
 const RUNNER: u64 = 1001;
-
-/// Pieces of the stream to the engine, and how many may wait: the image is never in memory as a whole.
-const PIECE: usize = 256 * 1024;
-const PIECES: usize = 8;
 
 /// What goes in.
 #[derive(Debug, Clone)]
@@ -27,31 +23,9 @@ pub(super) struct Contents {
     pub(super) config_sh: String,
 }
 
-/// The layer as a stream: a thread writes the archive, the engine's appetite holds it back.
+/// The layer as a stream.
 pub(super) fn stream(contents: Contents) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let (sender, receiver) = mpsc::channel(PIECES);
-    tokio::task::spawn_blocking(move || {
-        let pipe = BufWriter::with_capacity(PIECE, Pipe(sender.clone()));
-        if let Err(error) = write(&contents, pipe) {
-            // Where nobody reads any more, the engine's own error is told.
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    futures_util::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
-}
-
-struct Pipe(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Pipe {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(piece)));
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    piped(move |to| write(&contents, to))
 }
 
 fn write(contents: &Contents, to: impl Write) -> io::Result<()> {

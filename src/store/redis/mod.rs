@@ -112,6 +112,22 @@ impl Store for RedisStore {
         changes::subscribe(Arc::clone(&self.0)).await
     }
 
+    async fn note(&self, key: &str) -> Result<Option<Versioned<String>>, StoreError> {
+        let found: Option<String> = self.0.link.ask(&redis::Cmd::hget(self.0.keys.notes(), key)).await?;
+        let unreadable = || StoreError(format!("the note `{key}` cannot be read: it is no row"));
+        found.map(|text| readable("note", key, &text).ok_or_else(unreadable)).transpose()
+    }
+
+    async fn set_note(&self, key: &str, value: &str, expected: Version) -> Result<Saved<String>, StoreError> {
+        let json = json(&value)?;
+        let prepare = |attempt| {
+            let mut call = scripts::NOTE.prepare_invoke();
+            call.key(self.0.keys.notes()).arg(again(attempt)).arg(key).arg(expected).arg(&json);
+            call
+        };
+        saved_row(self.0.link.call(prepare).await?, &format!("note `{key}`"))
+    }
+
     async fn forget(&self, before: Timestamp) -> Result<u64, StoreError> {
         let keys = &self.0.keys;
         let lists = [(keys.jobs(), keys.jobs_over(), "job-gone"), (keys.runners(), keys.runners_over(), "runner-gone")];

@@ -14,4 +14,6 @@ pub(super) static RUNNER: LazyLock<Script> =
 pub(super) static RESERVE: LazyLock<Script> =
     LazyLock::new(|| Script::new(&[ROWS, WRITE_RUNNER, include_str!("reserve.lua")].concat()));
 
+pub(super) static NOTE: LazyLock<Script> = LazyLock::new(|| Script::new(&[ROWS, include_str!("note.lua")].concat()));
+
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("forget.lua")));

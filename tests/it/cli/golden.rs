@@ -55,7 +55,7 @@ fn line(line: &str) -> String {
     let indent = line.len() - line.trim_start().len();
     let mut done = line[..indent].to_owned();
     let mut word = String::new();
-    let mut put = |word: &mut String, done: &mut String| {
+    let put = |word: &mut String, done: &mut String| {
         done.push_str(&named(word));
         word.clear();
     };

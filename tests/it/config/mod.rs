@@ -3,6 +3,10 @@
 mod faults;
 mod files;
 mod fuzz;
+mod legacy;
+mod notifications;
+mod pools;
+mod schedule;
 mod secrets;
 mod values;
 

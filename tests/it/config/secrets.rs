@@ -69,7 +69,7 @@ fn a_file_that_cannot_be_used_is_told_and_an_open_one_warned_of() {
 fn a_secret_in_the_file_itself_is_warned_of_and_not_shown() {
     let text =
         minimal_and("github: {auth: {token: ghp_inline}}\nqueue: {backend: redis, redis: {url: 'redis://:pw@h'}}\n");
-    let Loaded { config, warnings } = good(&text);
+    let Loaded { config, warnings, .. } = good(&text);
     let shown = warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert_eq!(warnings.len(), 2, "{shown}");
     assert!(warnings.iter().all(|warning| warning.message.contains("stands in the file itself")), "{shown}");
@@ -133,6 +133,14 @@ fn no_secret_comes_out_whatever_is_wrong() {
         "github: {auth: {token=hunter2}}",
         "intake: {secrets: {hunter2}}",
         "webhooks: {secret: hunter2}",
+        "webhooks: {slack: {webhook_url: hunter2}}",
+        "webhooks: {slack: {webhook_url: 'http://hooks.slack.com/hunter2'}}",
+        "webhooks: {slack: {webhook_url: {hunter2: x}}}",
+        "webhooks: {slack: {weebhook_url: 'https://hooks.slack.com/hunter2', enabled: false}}",
+        "webhooks: {slack: {webhook_url: 'https://h/x', templates: {default: {title: '${GITHUB_TOKEN} {${WEBHOOK_SECRET}}'}}}}",
+        "webhooks: {generic: [{url: 'https://me:hunter2@h/x', secret: [hunter2]}]}",
+        "webhooks: {generic: [{url: 'ftp://hunter2@h', headers: {Authorization: 'Bearer hunter2', Host: hunter2}}]}",
+        "webhooks: {generic: [{url: 'https://h/x', headers: {'A b': 'hunter2'}}]}",
         "queue: {backend: redis, redis: {url: 'http://:hunter2@h'}}",
         "queue: {backend: redis, redis: {url: 'redis://:hunter2@h', sentinels: ['redis://:hunter2@h']}}",
         "queue: {redis: {url: 'redis://:hunter2@h', prefix: '*'}}",

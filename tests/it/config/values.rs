@@ -301,7 +301,7 @@ fn pools_that_do_nothing_or_never_fit_are_warned_of() {
         "    labels: [small]\n",
         "    labels: [small]\n    scaling: {min_idle: 6}\n  - {id: b, labels: [b], scaling: {min_idle: 6}}\n",
     );
-    let expected = "9:46 runners[1].scaling.min_idle: the pools' `min_idle` add up to more than `hosts[0].max_runners` (11); some of them will never be filled";
+    let expected = "9:46 runners[1].scaling.min_idle: the pools' `min_idle` and `nb` add up to more than `hosts[0].max_runners` (11); some of them will never be there";
     assert_eq!(warned(&(two.clone() + "hosts: [{max_runners: 11}]\n")), [expected]);
     assert_eq!(warned(&(two.clone() + "hosts: [{max_runners: 12}]\n")), [""; 0]);
     assert_eq!(warned(&(two + "limits: {max_runners: 11}\n")), [expected.replace("hosts[0].max", "limits.max")]);

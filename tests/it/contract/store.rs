@@ -22,6 +22,8 @@ on_both!(
     changes_of_all_managers_are_told_in_order,
     leases_are_seen_by_all_and_age_out,
     only_what_is_over_is_forgotten,
+    notes_are_written_by_compare_and_set_and_stay,
+    of_many_claims_of_one_note_one_wins,
 );
 
 fn version<T>(version: u64, row: T) -> Versioned<T> {
@@ -315,4 +317,44 @@ async fn only_what_is_over_is_forgotten(mut bed: Bed) {
     assert_eq!(names, ["failed", "one"]);
     assert_eq!(left.runners[&one.name].row.pool, PoolName::new("linux"));
     assert_eq!(store.forget(at(100)).await.unwrap(), 0);
+}
+
+async fn notes_are_written_by_compare_and_set_and_stay(mut bed: Bed) {
+    let (a, b) = (bed.manager("a"), bed.manager("b"));
+    assert_eq!(a.store.note("scheduler").await.unwrap(), None);
+    assert_eq!(a.store.set_note("scheduler", "one", 1).await.unwrap(), Saved::Stale(None), "there is none");
+    let first = "two lines\nof \"text\", 日本";
+    assert_eq!(a.store.set_note("scheduler", first, 0).await.unwrap(), Saved::Saved(1));
+    assert_eq!(b.store.note("scheduler").await.unwrap(), Some(version(1, first.to_owned())));
+    let stale = b.store.set_note("scheduler", "late", 0).await.unwrap();
+    assert_eq!(stale, Saved::Stale(Some(version(1, first.to_owned()))));
+    assert_eq!(b.store.set_note("scheduler", "", 1).await.unwrap(), Saved::Saved(2));
+    assert_eq!(b.store.set_note("other", "x", 0).await.unwrap(), Saved::Saved(1));
+    // They are no rows that age out, and nothing of the world.
+    let before = b.store.load().await.unwrap();
+    assert!(before.jobs.is_empty() && before.runners.is_empty());
+    assert_eq!(b.store.forget(at(1_000_000)).await.unwrap(), 0);
+    drop(b);
+    let a = bed.restarted(a, "a");
+    assert_eq!(a.store.note("scheduler").await.unwrap(), Some(version(2, String::new())));
+    assert_eq!(a.store.note("other").await.unwrap(), Some(version(1, "x".to_owned())));
+}
+
+async fn of_many_claims_of_one_note_one_wins(mut bed: Bed) {
+    let managers = [bed.manager("a"), bed.manager("b")];
+    let claims: Vec<_> = (0..40)
+        .map(|number| {
+            let store = Arc::clone(&managers[number % 2].store);
+            tokio::spawn(async move { store.set_note("claim", &number.to_string(), 0).await.unwrap() })
+        })
+        .collect();
+    let mut winners = 0;
+    for claim in claims {
+        match claim.await.unwrap() {
+            Saved::Saved(1) => winners += 1,
+            Saved::Stale(Some(stands)) => assert_eq!(stands.version, 1),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(winners, 1);
 }

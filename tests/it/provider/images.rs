@@ -1,11 +1,14 @@
 //! Images: pulled, and made from this machine's files.
 
 use crate::support::docker::{TestFleet, docker, image, until};
+use crate::support::registry;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use runnerfleet::provider::{Provider, ProviderError};
+use runnerfleet::provider::docker::registry_of;
+use runnerfleet::provider::{Credentials, Login, Provider, ProviderError, RegistryCredentials};
+use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -105,6 +108,57 @@ async fn a_missing_image_is_pulled_where_the_pool_may() {
     spec.image = format!("{}/acme/agent:none", registry.address);
     let refused = fleet.docker.create(&spec).await.unwrap_err();
     assert!(matches!(&refused, ProviderError::ImageMissing { why, .. } if why.contains("manifest")), "{refused:?}");
+}
+
+/// Knows one account.
+#[derive(Debug)]
+struct Known(Option<&'static str>);
+
+#[async_trait::async_trait]
+impl Credentials for Known {
+    async fn for_image(&self, reference: &str) -> Option<RegistryCredentials> {
+        let login = Login::Password { user: registry::USER.to_owned(), password: SecretString::from(self.0?) };
+        let server = registry_of(reference).to_owned();
+        Some(RegistryCredentials { server, login, found_in: "a test".to_owned() })
+    }
+
+    fn looked_in(&self) -> String {
+        "a test".to_owned()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_asks_is_told_who_we_are() {
+    let fleet = TestFleet::start("login").await;
+    let registry = registry::Registry::closed();
+    registry.push(&fleet.image, "acme/agent:1");
+    let image = registry.image("acme/agent:1");
+    let pull = async |known| {
+        let docker = fleet.docker.clone().with_credentials(Arc::new(Known(known)));
+        let mut news = Vec::new();
+        let pulled = docker.pull_image(&image, &mut |told| news.push(told)).await;
+        pulled.map(|()| news).map_err(|error| error.to_string())
+    };
+    let refused = pull(None).await.unwrap_err();
+    let address = &registry.address;
+    assert!(refused.contains(&format!("registry {address} said: ")), "{refused}");
+    assert!(refused.contains("asked without credentials: a test has none for it"), "{refused}");
+    assert!(refused.contains(&format!("`docker login {address}` on this host stores them")), "{refused}");
+    let refused = pull(Some("wrong")).await.unwrap_err();
+    assert!(refused.contains("asked as `alice` (from a test)") && refused.contains("renews them"), "{refused}");
+    assert!(!fleet.docker.has_image(&image).await.unwrap());
+
+    let news = pull(Some(registry::PASSWORD)).await.unwrap();
+    assert!(!news.is_empty() && fleet.docker.has_image(&image).await.unwrap());
+
+    // The same on the way to a container.
+    docker(&["rmi", &image]);
+    let mut spec = fleet.spec("1", "");
+    (spec.image, spec.pull) = (image.clone(), true);
+    fleet.docker.create(&spec).await.unwrap_err();
+    let docker = fleet.docker.clone().with_credentials(Arc::new(Known(Some(registry::PASSWORD))));
+    let id = docker.create(&spec).await.unwrap();
+    docker.remove(&id).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Pool, RegistrationKind,
-    Resources, Security, StoreConfig,
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Notifications, Pool,
+    RegistrationKind, Resources, Security, StoreConfig, UpdatePolicy, Versions,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
@@ -75,8 +75,11 @@ pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
         },
         docker: Docker { url: None, max_runners: 100, reserve_memory: 0, concurrent_starts: None },
         limits: Limits { max_runners: 100, disk_free_min: 0 },
+        versions: Versions { policy: UpdatePolicy::Minor },
         allow_public_repositories: false,
         log: Log { level: "info".to_owned(), json: false },
+        notifications: Notifications::default(),
+        scheduler: None,
         folder,
     }
 }

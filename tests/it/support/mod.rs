@@ -12,6 +12,12 @@ pub mod payload;
 /// `serve` as a process of its own.
 pub mod process;
 pub mod redis;
+/// A real registry of images.
+pub mod registry;
+/// Who may read there.
+pub mod token_server;
+/// Somebody who is told, on the loopback.
+pub mod told;
 
 /// The real program, as a person runs it.
 pub mod program;

@@ -1,0 +1,6 @@
+//! Base images that are out of date: found, and put in place of the old ones.
+
+/// What there is that is newer.
+mod check;
+/// The file on disk: whole, locked, kept, as it was apart from the value.
+mod file;
