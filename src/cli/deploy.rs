@@ -108,6 +108,9 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
     } else if args.printing.output.is_table() && broken.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    if args.printing.output.is_table() && !quiet {
+        say("")?;
+    }
     summary::print(&args.printing, overview.at, "NAME", lines)
 }
 
@@ -157,7 +160,7 @@ fn show(printing: &Printing, now: Timestamp, changes: &[Change], to_do: &[&Chang
     }
     if printing.output.is_table() {
         let gap = if changes.is_empty() || (to_do.is_empty() && printing.output == Output::Table) { "" } else { "\n" };
-        say(&format!("{gap}{}\n", counted(changes)))?;
+        say(&format!("{gap}{}", counted(changes)))?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::model::{StateName, age};
 use crate::overview::{Kind, Overview, RunnerRow};
 use clap::Args;
+use jiff::Timestamp;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -111,7 +112,7 @@ fn page(overview: &Overview, rows: &[RunnerRow], args: &ListArgs) -> anyhow::Res
         Column { heading: "GITHUB", narrow: true, text: |row, _| or_dash(row.github.as_deref()) },
         Column { heading: "JOB", narrow: true, text: |row, _| or_dash(row.job_name.as_deref().or(row.job.as_deref())) },
         Column { heading: "REPOSITORY", narrow: true, text: |row, _| or_dash(row.repository.as_deref()) },
-        Column { heading: "AGE", narrow: true, text: |row, now| span(age(now, row.created_at)) },
+        Column { heading: "AGE", narrow: true, text: lifetime },
         Column { heading: "IMAGE", narrow: false, text: |row, _| row.image.clone() },
         Column { heading: "CURRENT", narrow: false, text: |row, _| is_current(row) },
         Column { heading: "LABELS", narrow: false, text: |row, _| row.labels.to_string() },
@@ -120,6 +121,11 @@ fn page(overview: &Overview, rows: &[RunnerRow], args: &ListArgs) -> anyhow::Res
         Column { heading: "CAUSE", narrow: false, text: |row, _| cause(row) },
     ];
     render(args.printing.output, overview.at, rows, &columns)
+}
+
+/// What only the file describes has no age.
+fn lifetime(row: &RunnerRow, now: Timestamp) -> String {
+    if is_declared(row) { "-".to_owned() } else { span(age(now, row.created_at)) }
 }
 
 /// Whether its image and its settings are those of the file; a dash where that is not asked or not known.
@@ -164,7 +170,7 @@ fn notes(source: &Source, overview: &Overview, config: &Config, args: &ListArgs)
         if missing > 0 {
             let name = &pool.name;
             notes.push(format!(
-                "note: {missing} of the {count} runners of `{name}` are not there; `runnerfleet deploy {name}` makes them"
+                "note: of pool `{name}`, {missing} of {count} are not there; `runnerfleet deploy {name}` makes what is missing"
             ));
         }
     }

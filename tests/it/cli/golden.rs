@@ -55,7 +55,7 @@ fn line(line: &str) -> String {
     let indent = line.len() - line.trim_start().len();
     let mut done = line[..indent].to_owned();
     let mut word = String::new();
-    let mut put = |word: &mut String, done: &mut String| {
+    let put = |word: &mut String, done: &mut String| {
         done.push_str(&named(word));
         word.clear();
     };
@@ -83,7 +83,14 @@ fn named(word: &str) -> String {
     };
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let name = if bare.len() > 10 && bare.parse::<Timestamp>().is_ok() {
+    let pieces = |text: &str, by: char, sizes: &[usize]| {
+        text.split(by).map(str::len).eq(sizes.iter().copied()) && text.split(by).all(digits)
+    };
+    let name = if pieces(bare, '-', &[4, 2, 2]) {
+        "DATE"
+    } else if pieces(bare.trim_end_matches('Z'), ':', &[2, 2, 2]) {
+        "TIME"
+    } else if bare.len() > 10 && bare.parse::<Timestamp>().is_ok() {
         "TIME"
     } else if bare.trim_start_matches("sha256:").len() == 64 && is_hex(bare.trim_start_matches("sha256:")) {
         "HASH"

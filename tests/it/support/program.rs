@@ -76,8 +76,6 @@ pub async fn run(command: &mut Command) -> Said {
 impl Program {
     /// A configuration with pools `linux` and `arm`; nothing runs yet.
     pub async fn set_up() -> Self {
-        // The simulated GitHub's own client needs one; whoever was first is as good.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fleet = TestFleet::start("program").await;
         let image =
             image::ensure(&fleet.docker, Path::new(PROGRAM), "runnerfleet/stand-in", agent::RUN_SH, agent::CONFIG_SH)
