@@ -4,6 +4,7 @@ use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
 use crate::ingest;
+use crate::maintenance::Maintenance;
 use crate::notify::Notifier;
 use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
@@ -13,12 +14,14 @@ use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::{self, feeds};
+use crate::registry::{self, DockerLogins};
 use crate::scheduler::{self, Actions};
 use crate::store::Store;
+use crate::update::Environment;
 use crate::webhook::{self, Receiver};
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -60,6 +63,28 @@ pub struct Parts {
     pub scheduled: Option<Arc<dyn Actions>>,
 }
 
+/// Where the configuration came from, so that it can be read again and changed.
+#[derive(Clone)]
+pub struct FromFile {
+    /// Reads it again.
+    pub reread: Reread,
+    /// The environment: for its `${…}`, and for where Docker's logins are.
+    pub env: Environment,
+}
+
+/// The engine of the configuration, which is not asked anything yet; with the logins of registries where the environment is
+/// known.
+///
+/// # Errors
+/// Its address is none that this program can speak to.
+pub fn engine(config: &Config, env: Option<&Environment>) -> anyhow::Result<Docker> {
+    let docker = Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")?;
+    Ok(match env {
+        Some(env) => docker.with_credentials(Arc::new(DockerLogins::of_docker(&**env))),
+        None => docker,
+    })
+}
+
 /// The durable memory of the configuration.
 ///
 /// # Errors
@@ -77,17 +102,9 @@ pub fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn Queue>, Arc<dyn St
     }
 }
 
-/// The engine of the configuration, which is not asked anything yet.
-///
-/// # Errors
-/// Its address is none that this program can speak to.
-pub fn engine(config: &Config) -> anyhow::Result<Docker> {
-    Docker::connect(&config.docker, &config.instance, &config.host).context("preparing Docker")
-}
-
 impl Parts {
     /// Joins the parts. Nothing is asked of the network here: Docker, Redis and GitHub may all be away.
-    /// `reread` reads the file again before a deploy; none: the configuration stays as it is.
+    /// `file` is read again before a deploy; none: the configuration stays as it is, and there is no scheduler.
     ///
     /// # Errors
     /// A key cannot be read, or Docker's address makes no sense.
@@ -95,10 +112,11 @@ impl Parts {
         config: Arc<Config>,
         queue: Arc<dyn Queue>,
         store: Arc<dyn Store>,
-        reread: Option<Reread>,
+        file: Option<&FromFile>,
     ) -> anyhow::Result<Self> {
         let client = Client::new(&config.github).context("preparing the GitHub client")?;
-        let provider: Arc<dyn Provider> = Arc::new(engine(&config)?);
+        let docker = engine(&config, file.map(|file| &file.env))?;
+        let provider: Arc<dyn Provider> = Arc::new(docker.clone());
         let memory = Arc::new(Memory::new(config.host.clone()));
         // Measured on Docker 20.10: beyond two starts for each processor only the latency of each grows.
         let starts = config
@@ -123,9 +141,21 @@ impl Parts {
             client: client.clone(),
             memory: memory.clone(),
             starts,
-            reread,
+            reread: file.map(|file| file.reread.clone()),
+            notifier: notifier.clone(),
         });
-        let scheduled = None;
+        let scheduled = match file {
+            None => None,
+            Some(FromFile { reread, env }) => Some(Arc::new(Maintenance {
+                docker,
+                registries: registry::Client::new(DockerLogins::of_docker(&**env)).context("preparing registries")?,
+                keeper: keeper.clone(),
+                notifier: notifier.clone(),
+                reread: reread.clone(),
+                env: env.clone(),
+                found: Mutex::default(),
+            }) as Arc<dyn Actions>),
+        };
         Ok(Self { config, queue, store, provider, client, memory, executor, keeper, notifier, scheduled })
     }
 }
@@ -160,12 +190,12 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     start_reading(config, None).await
 }
 
-/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the local socket. `reread` reads the file again
-/// before a deploy.
+/// Starts everything: receiver, ingest, the feeds, the reconciler, the keeper, the scheduler, the local socket. `file` is read
+/// again before a deploy.
 ///
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
-pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Result<Running> {
+pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
@@ -178,7 +208,7 @@ pub async fn start_reading(config: Config, reread: Option<Reread>) -> anyhow::Re
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
-    let parts = Parts::join(config.clone(), queue, store, reread)?;
+    let parts = Parts::join(config.clone(), queue, store, file.as_ref())?;
     let Parts { queue, store, provider, client, memory, executor, keeper, notifier, scheduled, .. } = parts;
 
     let stop = CancellationToken::new();

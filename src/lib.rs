@@ -47,6 +47,8 @@ pub mod notify;
 
 pub mod persistent;
 
+pub mod maintenance;
+
 pub mod update;
 
 pub mod removal;

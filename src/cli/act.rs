@@ -235,7 +235,9 @@ async fn all(source: &Source, act: &Act, to_do: Vec<Candidate>) -> anyhow::Resul
         let (kept, ()) = tokio::join!(kept, remove_ephemeral(source, ephemeral, act.options.force, &news));
         kept
     };
-    Ok(drive(&names, act.printing.quiet, source.is_served(), hear, work).await?.lines())
+    let ended = drive(&names, act.printing.quiet, source.is_served(), hear, work).await;
+    source.finish().await;
+    Ok(ended?.lines())
 }
 
 async fn remove_ephemeral(source: &Source, runners: Vec<Candidate>, force: bool, news: &mpsc::Sender<News>) {

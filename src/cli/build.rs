@@ -6,9 +6,10 @@ use super::{WrongUse, complain, environment, say};
 use crate::app::engine;
 use crate::clock;
 use crate::config::{Config, Pool};
-use crate::images::{Ensured, Kind, Options, ensure};
+use crate::images::{Ensured, Kind, Options, ensure_and_tell};
+use crate::notify::Notifier;
 use crate::provider::docker::build::Builder;
-use crate::registry::DockerLogins;
+use crate::update::Environment;
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ use tokio::sync::mpsc;
 
 /// News that wait for the terminal.
 const NEWS: usize = 256;
+
+/// Notices that are on their way at the end are waited for so long.
+const LAST_NOTICES: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -80,13 +84,17 @@ pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<Exi
         ..Options::default()
     };
     let (buildable, other): (Vec<&Pool>, Vec<&Pool>) = pools.into_iter().partition(|pool| pool.build.is_some());
-    let docker = engine(&config)?.with_credentials(Arc::new(DockerLogins::of_docker(&environment)));
+    let env: Environment = Arc::new(environment);
+    let docker = engine(&config, Some(&env))?;
+    // What would be done is nobody's news.
+    let notifier = if args.dry_run { Notifier::silent() } else { Notifier::start(&config) };
     let (sender, receiver) = mpsc::channel(NEWS);
     let board = tokio::spawn(Board::new(quiet, &buildable).show(receiver));
-    let ensured = ensure(&config, &docker, &buildable, &options, &sender).await;
+    let ensured = ensure_and_tell(&config, &docker, &buildable, &options, &sender, &notifier).await;
     drop(sender);
     // Nothing is printed between the lines of the progress.
     board.await?;
+    notifier.finish(LAST_NOTICES).await;
     let ensured = ensured?;
 
     let mut lines: Vec<Line> = ensured.iter().map(line).collect();

@@ -89,7 +89,9 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
         let (news, hear) = channel();
         let order = Order { verb: Verb::Deploy, runners, options };
         let work = carry_out(&source, order, "deployed", news);
-        match drive(&names, quiet, source.is_served(), hear, work).await?.lines() {
+        let ended = drive(&names, quiet, source.is_served(), hear, work).await;
+        source.finish().await;
+        match ended?.lines() {
             Ok(done) => lines.extend(done),
             Err(interrupted) => return Ok(interrupted),
         }

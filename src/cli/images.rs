@@ -53,7 +53,7 @@ struct PruneArgs {
 }
 
 pub(super) async fn images(config: Config, args: ImagesArgs) -> anyhow::Result<ExitCode> {
-    let docker = engine(&config)?;
+    let docker = engine(&config, None)?;
     match args.verb {
         None => list(&config, &docker, &args.printing).await,
         Some(ImagesVerb::Prune(args)) => clear(&config, &docker, &args).await,

@@ -30,6 +30,7 @@ mod times;
 mod view;
 mod watch;
 
+use crate::app::FromFile;
 use crate::config::file;
 use crate::config::{Config, Log};
 use crate::persistent;
@@ -40,7 +41,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Gives every queued GitHub Actions job a fresh runner on your own machines.
 #[derive(Debug, Parser)]
@@ -141,13 +142,14 @@ Examples:
     /// Show the images of the pools, or remove those that nothing uses.
     #[command(after_help = "Examples:\n  runnerfleet images -o wide\n  runnerfleet images prune --dry-run")]
     Images(images::ImagesArgs),
-    /// Ask the registries for newer base images: a newer tag, or another image behind the same one.
+    /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
     #[command(after_help = "\
 How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
-Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one.
+Exit code: 0 all are up to date, 10 there is an update, 1 it is not known of one, or an update failed.
 
-Example:
-  runnerfleet check-base-image-update --output json")]
+Examples:
+  runnerfleet check-base-image-update --output json
+  runnerfleet check-base-image-update --apply --yes")]
     CheckBaseImageUpdate(check_base_image_update::CheckArgs),
     /// Try out notifications.
     #[command(subcommand, alias = "webhook", after_help = "Example:\n  runnerfleet notify test --provider slack")]
@@ -315,6 +317,17 @@ fn environment(name: &str) -> Option<String> {
         variables
     });
     of_the_process(name).or_else(|| BESIDE.get(name).cloned())
+}
+
+/// The way back to the file.
+fn from_file(config: &Config) -> FromFile {
+    let path = config.file.clone();
+    FromFile {
+        reread: Arc::new(move || {
+            file::load(&path, &environment).map(|loaded| loaded.config).map_err(|problems| problems.to_string())
+        }),
+        env: Arc::new(environment),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the environment is read here and handed on")]

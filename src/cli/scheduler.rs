@@ -2,7 +2,7 @@
 
 use super::output::{Output, plain, span, yaml};
 use super::serve::Signals;
-use super::{complain, say, start_log};
+use super::{complain, from_file, say, start_log};
 use crate::admin::client::Client;
 use crate::app::{Parts, open_store};
 use crate::clock;
@@ -135,7 +135,8 @@ async fn alone(config: Config) -> anyhow::Result<ExitCode> {
 
 fn joined(config: Config) -> anyhow::Result<Parts> {
     let (queue, store) = open_store(&config)?;
-    Parts::join(Arc::new(config), queue, store, None)
+    let file = from_file(&config);
+    Parts::join(Arc::new(config), queue, store, Some(&file))
 }
 
 fn looped(parts: &Parts, stop: CancellationToken) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {

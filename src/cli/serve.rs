@@ -1,12 +1,10 @@
 //! `runnerfleet serve`.
 
-use super::{environment, start_log};
+use super::{from_file, start_log};
 use crate::app;
-use crate::config::{Config, file};
-use crate::persistent::Reread;
+use crate::config::Config;
 use anyhow::Context;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -15,11 +13,8 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     start_log(&config.log);
     let mut signals = Signals::new()?;
     // A deploy means the file as it is then.
-    let file = config.file.clone();
-    let reread: Reread = Arc::new(move || {
-        file::load(&file, &environment).map(|loaded| loaded.config).map_err(|problems| problems.to_string())
-    });
-    let running = app::start_reading(config, Some(reread)).await?;
+    let file = from_file(&config);
+    let running = app::start_reading(config, Some(file)).await?;
     signals.next().await;
     info!(
         "stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once"

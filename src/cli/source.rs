@@ -1,6 +1,7 @@
 //! Where the verbs beside `serve` look: a running `serve` over its local socket; else the store, Docker and GitHub
 //! themselves.
 
+use super::from_file;
 use crate::admin;
 use crate::app::{Parts, open_store};
 use crate::config::{Backend, Config};
@@ -31,6 +32,9 @@ pub(super) enum Need {
     /// Something is changed: the store is made where there is none, and a store that is held stops the verb.
     Change,
 }
+
+/// Notifications that are still on their way when a verb is done have so long.
+pub(super) const LAST_NOTICES: Duration = Duration::from_secs(10);
 
 /// Where to look.
 pub(super) enum Source {
@@ -83,7 +87,8 @@ impl Source {
                 Err(error) => return Err(error),
             }
         };
-        let parts = Parts::join(config, queue, store, None)?;
+        let file = from_file(&config);
+        let parts = Parts::join(config, queue, store, Some(&file))?;
         if let Err(error) = feeds::read_store(parts.store.as_ref(), &parts.memory).await {
             // The view says so.
             parts.memory.lose_store(error.to_string());
@@ -100,6 +105,13 @@ impl Source {
             feeds::list_registrations(&parts.client, &parts.memory, &scope, &mut true).await;
         }
         Ok(Self::Alone { parts: Box::new(parts), note })
+    }
+
+    /// Sends the notifications that are still there. At the end of a verb that changes something.
+    pub(super) async fn finish(&self) {
+        if let Self::Alone { parts, .. } = self {
+            parts.notifier.finish(LAST_NOTICES).await;
+        }
     }
 
     /// Whether a `serve` answers.

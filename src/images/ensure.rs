@@ -11,7 +11,8 @@ use crate::model::PoolName;
 use crate::provider::ProviderError;
 use crate::provider::docker::Docker;
 use crate::provider::docker::build::Builder;
-use futures_util::{StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -185,7 +186,9 @@ pub async fn ensure(
         let group = groups.entry(digest.clone()).or_insert_with(|| Group { digest, ids, members: Vec::new() });
         group.members.push(member);
     }
-    let making = groups.into_values().map(|group| group.make(config, docker, &existing, options, news));
+    // Boxed, so that whoever calls this may do so on any thread: the compiler sees no `Send` through the closure's types.
+    let making: Vec<BoxFuture<'_, Vec<Ensured>>> =
+        groups.into_values().map(|group| group.make(config, docker, &existing, options, news).boxed()).collect();
     let made: Vec<Vec<Ensured>> = stream::iter(making).buffer_unordered(AT_ONCE).collect().await;
     ensured.extend(made.into_iter().flatten());
     let place = |pool: &PoolName| pools.iter().position(|known| known.name == *pool);
@@ -210,7 +213,8 @@ async fn gather<'a>(config: &Config, pools: &[&'a Pool], options: &Options) -> V
             Ok(Member { pool, base, inputs: Some(Arc::new(inputs)) })
         }
     };
-    stream::iter(pools.iter().map(|pool| one(pool))).buffered(AT_ONCE).collect().await
+    let reading: Vec<BoxFuture<'_, _>> = pools.iter().map(|pool| one(pool).boxed()).collect();
+    stream::iter(reading).buffered(AT_ONCE).collect().await
 }
 
 /// [`Inputs::gather`], on a thread that may block.
@@ -291,7 +295,8 @@ async fn fetch(
         let fetched = fetch_one(docker, &image, &pool, may_pull, options, news).await;
         (image, fetched)
     };
-    stream::iter(wanted.into_iter().map(one)).buffer_unordered(AT_ONCE).collect().await
+    let fetching: Vec<BoxFuture<'_, _>> = wanted.into_iter().map(|image| one(image).boxed()).collect();
+    stream::iter(fetching).buffer_unordered(AT_ONCE).collect().await
 }
 
 async fn fetch_one(

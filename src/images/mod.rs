@@ -3,6 +3,7 @@
 //! - [`names`]: what they are called
 //! - [`dockerfile`], [`ignore`], [`context`], [`args`], [`inputs`]: what goes into one (the last three words of its tag say so)
 //! - [`ensure`]: makes or fetches what is missing or has changed; `making`, `verify` do one of them
+//! - `told`: the same, told to whoever wants to know
 //! - [`current`]: which of its images a pool runs, and the way back
 //! - [`inventory`], [`prune`]: what there is, and what nobody needs
 //!
@@ -20,9 +21,11 @@ pub mod inventory;
 mod making;
 pub mod names;
 pub mod prune;
+mod told;
 mod verify;
 
 pub use ensure::{BuildNews, Done, Ensured, Kind, NewsKind, Options, ensure};
+pub use told::ensure_and_tell;
 
 use crate::provider::ProviderError;
 use crate::provider::docker::build::BuildError;

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::{Config, Mode};
 use crate::github::Client;
 use crate::model::{HostId, ImageId, Observed, PoolName, RunnerName, Wanted};
+use crate::notify::Notifier;
 use crate::provider::{ContainerNews, Provider, ProviderError};
 use crate::reconcile::memory::Memory;
 use crate::store::Store;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub starts: Arc<Semaphore>,
     /// Reads the file again before a deploy; none: the configuration stays as it is.
     pub reread: Option<Reread>,
+    /// Who wants to know.
+    pub notifier: Notifier,
 }
 
 /// An order that is not begun.
@@ -69,6 +72,7 @@ pub(super) struct Inner {
     pub(super) memory: Arc<Memory>,
     pub(super) starts: Arc<Semaphore>,
     reread: Option<Reread>,
+    pub(super) notifier: Notifier,
     /// One drive for each runner: whoever comes later ends the wait of the one before.
     turns: Mutex<BTreeMap<RunnerName, Arc<Turn>>>,
     /// Runners that the loop could not help, and when it tries again.
@@ -91,7 +95,7 @@ pub struct Prepared(Vec<Change>);
 impl Keeper {
     /// Joins it. Nothing is asked of anybody yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, store, provider, client, memory, starts, reread } = parts;
+        let Parts { config, store, provider, client, memory, starts, reread, notifier } = parts;
         Self {
             inner: Arc::new(Inner {
                 config: RwLock::new(config),
@@ -101,6 +105,7 @@ impl Keeper {
                 memory,
                 starts,
                 reread,
+                notifier,
                 turns: Mutex::default(),
                 held: Mutex::default(),
                 closing: CancellationToken::new(),
@@ -266,6 +271,9 @@ impl Keeper {
         } else {
             failed(format!("there is no runner `{name}`; `runnerfleet list` shows them"))
         };
+        if outcome.kind == OutcomeKind::Unchanged {
+            self.inner.tell_skipped(name, order.verb, &outcome.text);
+        }
         end(progress, name, outcome).await;
     }
 

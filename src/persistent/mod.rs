@@ -9,6 +9,7 @@
 //! - `keeper`: orders carried out, one drive for each runner at a time
 //! - `drive`: step by step to a goal; `effects`: the hands
 //! - `rows`: the one place where a runner's row changes
+//! - `news`: what is told of them
 //! - `keep`: the loop of `serve`
 //!
 //! The machinery of ephemeral runners (`plan`, `reconcile`) leaves them alone, and counts them.
@@ -18,6 +19,7 @@ mod drive;
 mod effects;
 mod keep;
 mod keeper;
+mod news;
 mod order;
 pub mod phase;
 mod rows;

@@ -125,7 +125,6 @@ impl Inner {
     }
 
     /// Every change of a persistent runner's row comes by here, after it was written: `before` is none for its first.
-    #[expect(clippy::unused_self, reason = "whoever is to be told of it will be reached through the keeper")]
     fn changed(&self, before: Option<&Runner>, after: &Runner) {
         let (name, state) = (&after.name, after.state.name);
         if before.is_some_and(|before| before.state == after.state) {
@@ -138,5 +137,6 @@ impl Inner {
         } else {
             info!(runner.name = %name, pool = %after.pool, "runner {name} is {state}: {cause}");
         }
+        self.tell_changed(before, after);
     }
 }

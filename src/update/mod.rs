@@ -3,6 +3,9 @@
 
 mod apply;
 mod check;
+mod news;
+mod steps;
 
 pub use apply::{Applied, Failure, Redeployed, Stage, Steps, apply};
 pub use check::{BaseImage, Update, check};
+pub use steps::{Environment, Hands, Keepers, Parts, Tell};

@@ -43,17 +43,19 @@ const LAYERS: &[(&str, &str)] = &[
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
     // The images of the pools: what goes into them, building, and what is not needed any more.
-    ("images", "config model provider"),
+    ("images", "config model notify notify::event provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
-    ("persistent", "clock config github model plan provider reconcile::memory store"),
+    ("persistent", "clock config github model notify notify::event plan provider reconcile::memory store"),
     // A runner of the former tool, out of service.
     ("adoption", "github model provider"),
     // Base images: what is newer, and the way there and back.
-    ("update", "config images model persistent provider registry"),
+    ("update", "config images model notify notify::event persistent provider registry"),
+    // The scheduler's hands: the same steps as a person's.
+    ("maintenance", "config images model notify persistent provider registry scheduler update"),
     // Joins all of them.
     (
         "app",
-        "admin config durable github ingest notify persistent provider queue readiness reconcile reconcile::memory scheduler store webhook",
+        "admin config durable github ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
     ),
     (
         "cli",
