@@ -2,6 +2,7 @@
 
 use super::build_news::Board;
 use super::output::{Column, Printing, or_dash, pool_names, render, span};
+use super::source::LAST_NOTICES;
 use super::{WrongUse, complain, environment, say};
 use crate::app::engine;
 use crate::clock;
@@ -20,9 +21,6 @@ use tokio::sync::mpsc;
 
 /// News that wait for the terminal.
 const NEWS: usize = 256;
-
-/// Notices that are on their way at the end are waited for so long.
-const LAST_NOTICES: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]

@@ -15,7 +15,7 @@ pub struct There<'a> {
     pub containers: BTreeMap<&'a RunnerName, &'a Container>,
     /// What each image's reference stands for now.
     pub images: BTreeMap<String, ImageId>,
-    /// Names with a container that is not this fleet's are not known here: making it says so.
+    /// Other managers that live: what they look after is theirs.
     pub others: BTreeSet<HostId>,
 }
 

@@ -67,7 +67,7 @@ pub(super) struct Drive<'a> {
     pub(super) inner: &'a Inner,
     pub(super) name: &'a RunnerName,
     pub(super) goal: Goal,
-    how: How,
+    pub(super) how: How,
     leave: CancellationToken,
     pub(super) config: Arc<Config>,
     pub(super) done: Done,
@@ -238,13 +238,18 @@ impl<'a> Drive<'a> {
         Look { row, worker, registration, outdated, job: self.job(), container }
     }
 
-    /// Where it is registered: a pool that moved to another organization leaves its old runners in the one before.
+    /// Where it is registered: a pool that moved to another organization leaves its old runners in the one before. One that is
+    /// made anew registers where the file says.
     pub(super) fn scope(
         &self,
         row: Option<&Runner>,
         container: Option<&Container>,
         described: Option<&Described<'_>>,
     ) -> Option<Scope> {
+        let anew = matches!(self.goal, Goal::Up { .. }) && container.is_none();
+        if let Some(described) = described.filter(|_| anew) {
+            return Some(described.pool.scope.clone());
+        }
         row.filter(|row| row.is_live())
             .map(|row| row.scope.clone())
             .or_else(|| container.map(|container| container.scope.clone()))
@@ -270,9 +275,11 @@ impl<'a> Drive<'a> {
 
     fn seen<'l>(&self, look: &'l Look) -> Seen<'l> {
         let container = match &look.container {
-            Observed::Known(found) => Observed::Known(
-                found.as_ref().map(|found| Found { status: found.status.clone(), outdated: look.outdated.clone() }),
-            ),
+            Observed::Known(found) => Observed::Known(found.as_ref().map(|found| Found {
+                status: found.status.clone(),
+                outdated: look.outdated.clone(),
+                restarts: found.kept.as_ref().map_or(0, |kept| kept.restarts),
+            })),
             Observed::Unknown(why) => Observed::Unknown(why.clone()),
         };
         Seen {
@@ -349,10 +356,11 @@ impl<'a> Drive<'a> {
         let GiveUp { why, then } = given;
         match then {
             Then::Later => match self.goal {
-                Goal::Up { .. } => outcome(
+                Goal::Up { .. } if look.outdated.is_some() => outcome(
                     OutcomeKind::Deferred,
                     format!("{why}; it keeps its old image and settings until the next deploy, --force ends the job"),
                 ),
+                Goal::Up { .. } => outcome(OutcomeKind::Deferred, format!("{why}. {LATER}")),
                 Goal::Down => outcome(OutcomeKind::Deferred, format!("{why}; --force ends the job. {LATER}")),
                 Goal::Gone => outcome(OutcomeKind::Deferred, format!("{why}. {LATER}")),
             },

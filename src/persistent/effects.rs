@@ -50,7 +50,8 @@ impl Drive<'_> {
         let Some(described) = described else { return Ok(()) };
         let pool = described.pool;
         let before = self.inner.row(self.name);
-        let wanted = before.as_ref().and_then(|row| row.kept.as_ref()).map_or(Wanted::Present, |kept| kept.wanted);
+        let wanted = before.as_ref().and_then(|row| row.kept.as_ref()).map(|kept| kept.wanted);
+        let wanted = self.how.wanted.or(wanted).unwrap_or(Wanted::Present);
         let fresh = Runner::intended(
             self.name.clone(),
             pool.name.clone(),
@@ -70,7 +71,9 @@ impl Drive<'_> {
                 .unwrap_or_default(),
             ..Kept::new(described.index, wanted)
         };
-        self.inner.reserve(in_place_of(before.as_deref(), Runner { kept: Some(kept), ..fresh })).await
+        // What GitHub still has of it is ours to give back.
+        let registration = before.as_ref().map_or(RegistrationHold::Unknown, |row| row.registration);
+        self.inner.reserve(in_place_of(before.as_deref(), Runner { kept: Some(kept), registration, ..fresh })).await
     }
 
     /// The store was lost, or this program was cut off; the labels tell whose container it is.
@@ -84,6 +87,7 @@ impl Drive<'_> {
             return Err(Failure::Other(why));
         };
         let wanted = look.row.as_ref().and_then(|row| row.kept.as_ref()).map(|kept| kept.wanted);
+        let wanted = self.how.wanted.or(wanted);
         let row =
             adopted(container, wanted.unwrap_or_else(|| likely_wanted(container)), &self.config.host, clock::now());
         let kept = Kept {
@@ -96,6 +100,7 @@ impl Drive<'_> {
     async fn create(&mut self, described: Option<&Described<'_>>) -> Result<(), Failure> {
         let Some(described) = described else { return Ok(()) };
         let spec = described.container(&self.config.host);
+        let pool = described.pool;
         let limit = described.pool.provision_timeout;
         let made = async {
             let _turn = self.inner.starts.acquire().await;
@@ -114,6 +119,11 @@ impl Drive<'_> {
                 let mut next = row.clone();
                 next.container = Some(id.clone());
                 next.registration = RegistrationHold::Gone;
+                // The row may be older than the file.
+                next.pool.clone_from(&pool.name);
+                next.scope.clone_from(&pool.scope);
+                next.image.clone_from(&pool.image);
+                next.owner.clone_from(&self.config.host);
                 next.kept.as_mut()?.spec.clone_from(&digest);
                 Some(next)
             })
@@ -204,7 +214,7 @@ impl Drive<'_> {
         self.inner.provider.stop(&container.id, grace).await?;
         self.done.stopped = true;
         let cause = match (self.goal, with_job) {
-            (Goal::Up { .. }, _) => "stopped to be made anew",
+            (Goal::Up { .. }, _) => "stopped to come back",
             (Goal::Down, false) => "stopped by hand",
             (Goal::Down, true) => "stopped by hand, with --force",
             (Goal::Gone, false) => "stopped to be removed",

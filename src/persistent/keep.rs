@@ -50,6 +50,25 @@ impl Keeper {
         }
     }
 
+    /// Lets the rows follow what is seen, and nothing else: for whoever looks while no `serve` runs.
+    pub async fn follow(&self) {
+        let inner = &self.inner;
+        let world = inner.memory.world();
+        if world.containers.known().is_none() || world.store.known().is_none() {
+            return;
+        }
+        for name in names(&world) {
+            let decided = inner.decide(&world, &name, u32::MAX);
+            if !matches!(decided, Tend::Record { .. } | Tend::Settle) {
+                continue;
+            }
+            let Some(turn) = inner.free_turn(&name) else { continue };
+            if let Err(failure) = inner.tend_to(&name, decided, turn.leave.clone()).await {
+                debug!(runner.name = %name, "its row stays behind what is seen: {failure}");
+            }
+        }
+    }
+
     /// Begins what is to be done now. Returns for how long time alone changes nothing.
     fn look_after_all(&self, restarts: &mut Restarts) -> Duration {
         let inner = &self.inner;
@@ -75,20 +94,21 @@ impl Keeper {
                 Tend::Nothing => {}
                 Tend::LookAt(moment) => until(moment),
                 Tend::Restarted(more) => {
-                    // Counted once, whatever becomes of it.
-                    if let Some((_, count)) = restarts.get_mut(&name) {
+                    // Counted once.
+                    let begun = self.begin_tending(name.clone(), Tend::Restarted(more));
+                    if let Some((_, count)) = restarts.get_mut(&name).filter(|_| begun) {
                         *count += more;
                     }
-                    self.begin_tending(name, Tend::Restarted(more));
                 }
-                decided => self.begin_tending(name, decided),
+                decided => drop(self.begin_tending(name, decided)),
             }
         }
         sleep
     }
 
-    fn begin_tending(&self, name: RunnerName, decided: Tend) {
-        let Some(turn) = self.inner.free_turn(&name) else { return };
+    /// False: somebody else works on it, who wakes this loop at the end.
+    fn begin_tending(&self, name: RunnerName, decided: Tend) -> bool {
+        let Some(turn) = self.inner.free_turn(&name) else { return false };
         let keeper = self.clone();
         self.inner.tasks.spawn(async move {
             let inner = &keeper.inner;
@@ -112,6 +132,7 @@ impl Keeper {
             drop(turn);
             inner.memory.wake();
         });
+        true
     }
 }
 
@@ -254,7 +275,15 @@ impl Inner {
         self.provider.stop(&container.id, GRACE).await?;
         let evidence = self.provider.evidence(&container.id).await?;
         self.change(name, |row| {
-            let mut next = row.become_state(StateName::Error, crash_loop("its container"), clock::now()).ok()?;
+            let cause = crash_loop("its container");
+            let mut next = match row.become_state(StateName::Error, cause.clone(), clock::now()) {
+                Ok(next) => next,
+                Err(_) => {
+                    let mut next = row.clone();
+                    next.state.cause = cause;
+                    next
+                }
+            };
             next.evidence = evidence.clone();
             Some(next)
         })

@@ -290,7 +290,10 @@ impl Keeper {
         }
         let up = self.drive(name, Goal::Up { renew: false }, Some(Wanted::Present), order, progress).await;
         match (down.kind, up.kind) {
-            (OutcomeKind::Changed, OutcomeKind::Changed) => Outcome { text: "restarted".to_owned(), ..up },
+            // `serve` may have brought it up a moment before this did.
+            (OutcomeKind::Changed, OutcomeKind::Changed | OutcomeKind::Unchanged) => {
+                Outcome { kind: OutcomeKind::Changed, text: "restarted".to_owned() }
+            }
             _ => up,
         }
     }
@@ -307,7 +310,11 @@ impl Keeper {
         let say = |phase: &str| tell(progress, name, phase);
         let turn = self.inner.turn(name, &say).await;
         self.inner.held.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        Drive::new(&self.inner, name, goal, how, turn.leave.clone()).run(&say).await
+        let outcome = Drive::new(&self.inner, name, goal, how, turn.leave.clone()).run(&say).await;
+        drop(turn);
+        // Whatever the loop wanted to do meanwhile, it can look at again.
+        self.inner.memory.wake();
+        outcome
     }
 
     /// Work that outlives whoever began it; [`Keeper::close`] waits for it.
@@ -315,9 +322,14 @@ impl Keeper {
         &self.inner.tasks
     }
 
+    /// Ends waits: whoever ordered something is told that it is not finished.
+    pub fn interrupt(&self) {
+        self.inner.closing.cancel();
+    }
+
     /// Ends waits, and lets steps under way end.
     pub async fn close(&self) {
-        self.inner.closing.cancel();
+        self.interrupt();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }

@@ -24,6 +24,9 @@ const REFUSED: Duration = Duration::from_secs(4);
 /// not in this engine is somebody else's.
 const STRANGER_AFTER: Duration = Duration::from_secs(120);
 
+/// A container that the engine had to bring back so often since its start is not waited for any longer.
+const RESTARTS: u32 = 2;
+
 /// So many looks in a row must find no sign of a job before a container that runs is ended.
 pub const QUIET_LOOKS: u32 = 2;
 
@@ -65,6 +68,8 @@ pub struct Found {
     pub status: ContainerStatus,
     /// Why it is not as described any more.
     pub outdated: Option<String>,
+    /// How often the engine brought it back since somebody started it.
+    pub restarts: u32,
 }
 
 /// What is seen of a runner.
@@ -191,7 +196,8 @@ fn up(task: &Task, seen: &Seen<'_>, container: Option<&Found>, renew: bool, now:
     let Some(found) = container else {
         return match row.state.name {
             StateName::Removed => intend(task),
-            StateName::Created if row.container.is_none() => create(task, seen, row, now),
+            // The last try failed before there was a container.
+            StateName::Created | StateName::Error if row.container.is_none() => create(task, seen, row, now),
             StateName::Created | StateName::Started | StateName::Running => {
                 record(StateName::Error, "its container vanished: somebody else removed it")
             }
@@ -268,11 +274,26 @@ fn until_online(task: &Task, seen: &Seen<'_>, container: Option<&Found>, row: &R
                 registration: Some(registration.id),
             };
         }
-        // It had one, and somebody deleted it.
-        Observed::Known(None) if matches!(row.registration, RegistrationHold::Held(_)) && task.described => {
+        // It had one, and somebody deleted it; or it never got one, and was in error for that.
+        Observed::Known(None)
+            if task.described
+                && (matches!(row.registration, RegistrationHold::Held(_))
+                    || (row.state.name == StateName::Error && seen.starts == 0)) =>
+        {
             return leave(task, seen, container, Leaving::ToComeBack, now);
         }
+        // Its agent hangs.
+        Observed::Known(Some(_)) if row.state.name == StateName::Error && seen.starts == 0 => {
+            return match work(seen, now) {
+                Work::Job(what) => drain(task, &what, now),
+                Work::Unknown(why) => Step::Blocked(why),
+                Work::None => stop_when_quiet(seen),
+            };
+        }
         Observed::Known(_) | Observed::Unknown(_) => {}
+    }
+    if let Some(found) = container.filter(|found| seen.starts > 0 && found.restarts >= RESTARTS) {
+        return give_up(Then::Error, format!("its container ended {} times since its start", found.restarts));
     }
     let since = seen.started_at.unwrap_or(task.began);
     if now < after(since, task.online_timeout) {
@@ -337,6 +358,10 @@ fn leave(task: &Task, seen: &Seen<'_>, container: Option<&Found>, leaving: Leavi
         // Its end is written down before its traces go.
         (_, _) if matches!(row.state.name, StateName::Started | StateName::Running) => {
             record(StateName::Stopped, "its container ended")
+        }
+        // Where it registers next may be elsewhere: nothing may be left where it is registered now.
+        (Some(_), Observed::Known(Some(registration))) if leaving == Leaving::ToComeBack => {
+            give_back(task, seen, row, registration, now)
         }
         (Some(ContainerStatus::Created | ContainerStatus::Exited { .. }), _) => Step::RemoveContainer,
         (None, Observed::Known(None)) => Step::Close,
@@ -421,3 +446,6 @@ fn record(state: StateName, cause: impl Into<String>) -> Step {
 fn give_up(then: Then, why: String) -> Step {
     Step::GiveUp(GiveUp { why, then })
 }
+
+#[cfg(test)]
+mod tests;

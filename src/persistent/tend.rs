@@ -118,7 +118,7 @@ fn present(view: &View<'_>, row: &Runner, now: Timestamp) -> Tend {
             if restarts > view.restarts_before {
                 return Tend::Restarted(restarts - view.restarts_before);
             }
-            if in_a_loop && row.state.name != StateName::Error {
+            if in_a_loop {
                 return Tend::Hold;
             }
             running(view, row, now)

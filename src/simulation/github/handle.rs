@@ -179,6 +179,11 @@ impl Handle {
         self.shared.change(|model, _| model.add_session_faults(count, fault));
     }
 
+    /// Agents that want a session meet no fault any more.
+    pub fn clear_session_faults(&self) {
+        self.shared.change(|model, _| while model.take_session_fault().is_some() {});
+    }
+
     /// What happens to the next so many deliveries, of this action only where one is given.
     pub fn next_webhooks(&self, count: usize, action: Option<&str>, fault: WebhookFault) {
         self.shared.courier.faults.next(action, fault, count);

@@ -97,6 +97,8 @@ pub(super) async fn start(options: Options) -> io::Result<(Arc<Shared>, TaskTrac
     let urls = Urls { api: format!("{web}{}", options.base_path), web, agents: for_agents };
     let version = Arc::new(watch::Sender::new(0));
     let stop = CancellationToken::new();
+    // Already installed where the program itself runs; a test may begin here.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let courier = Courier::new(
         options.app.clone(),
         options.webhook.clone(),

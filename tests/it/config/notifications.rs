@@ -138,7 +138,7 @@ fn placeholders_are_checked_against_the_event() {
     let with = |event: &str, text: &str| {
         format!("webhooks: {{slack: {{webhook_url: 'https://h/x', templates: {{{event}: {{text: '{text}'}}}}}}}}\n")
     };
-    let at = "10:93 webhooks.slack.templates.runner_error.text";
+    let at = "10:81 webhooks.slack.templates.runner_error.text";
     assert_eq!(
         faults(&with("runner_error", "{runer_name}")),
         [format!("{at}: `{{runer_name}}` is not known of `runner_error`; did you mean `{{runner_name}}`?")]

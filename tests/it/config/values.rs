@@ -222,6 +222,10 @@ fn the_comments_of_the_example_are_valid_keys() {
     let vars = |name: &str| match name {
         "REDIS_URL" => Some("redis://r:6379/0".to_owned()),
         "GITHUB_APP_KEY_FILE" => Some("Cargo.toml".to_owned()),
+        "SLACK_WEBHOOK_URL" | "DISCORD_WEBHOOK_URL" | "TEAMS_WEBHOOK_URL" | "OPS_WEBHOOK_URL" => {
+            Some("https://hooks.acme.org/x".to_owned())
+        }
+        "OPS_WEBHOOK_SECRET" => Some("s3cret".to_owned()),
         _ => env(name),
     };
     let unknown = match config::parse(&text, "example", root, &vars, "h") {

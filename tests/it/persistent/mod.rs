@@ -1,5 +1,7 @@
 //! Persistent runners on real Docker: deployed, given jobs, stopped, started, replaced, removed, and kept.
 
+mod change;
+mod kept;
 mod life;
 
 use crate::support::app::{PATIENCE, TestApp, pool};

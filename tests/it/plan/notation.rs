@@ -4,11 +4,11 @@
 
 use crate::support::fleet;
 use jiff::Timestamp;
-use runnerfleet::config::{Config, Pool};
+use runnerfleet::config::{Config, Mode, Pool};
 use runnerfleet::model::{
     Capacity, Change, Container, ContainerId, ContainerStatus, HostId, InstanceId, Job, JobFacts, JobId, JobKey,
-    JobState, LabelSet, Observed, PoolName, Registration, RegistrationHold, RegistrationId, RegistrationStatus,
-    RepoName, Runner, RunnerName, RunnerState, Scope, StateName,
+    JobState, Kept, KeptContainer, LabelSet, Observed, PoolName, Registration, RegistrationHold, RegistrationId,
+    RegistrationStatus, RepoName, Runner, RunnerName, RunnerState, Scope, StateName, Wanted,
 };
 use runnerfleet::plan::{Action, Blocked, Listed, Listing, World, naming, plan};
 use std::collections::BTreeMap;
@@ -106,6 +106,9 @@ fn read(text: &str) -> (World, Config) {
             "container" => {
                 let status = read_status(words.get(2).copied().unwrap_or("running"), words.get(3).copied());
                 put_container(&mut world, words[1], status, "linux");
+                if words.contains(&"kept") {
+                    keep_container(&mut world, words[1]);
+                }
             }
             "listed" => {
                 let listing = Listing { at: ago(words[1]), runners: BTreeMap::new() };
@@ -148,6 +151,7 @@ fn read_pool(words: &[&str]) -> Pool {
         match pair[0] {
             "max" => pool.max = pair[1].parse().unwrap(),
             "min_idle" => pool.min_idle = pair[1].parse().unwrap(),
+            "nb" => pool.mode = Mode::Persistent { count: pair[1].parse().unwrap() },
             "priority" => pool.priority = pair[1].parse().unwrap(),
             "memory" => pool.resources.memory = bytes(pair[1]),
             "repository" => pool.scope = Scope::try_from(pair[1].to_owned()).unwrap(),
@@ -244,12 +248,16 @@ fn read_runner(words: &[&str], line: &str, world: &mut World) {
         evidence: None,
         blameless: words.contains(&"blameless"),
         history,
-        kept: None,
+        kept: words.contains(&"kept").then(|| Kept::new(1, Wanted::Present)),
     };
+    let kept = row.kept.is_some();
     world.runners.insert(row.name.clone(), Arc::new(row));
     if let Some(status) = container {
         let code = words.iter().position(|w| *w == "exited").and_then(|place| words.get(place + 1).copied());
         put_container(world, words[0], read_status(status, code), pool);
+        if kept {
+            keep_container(world, words[0]);
+        }
     }
 }
 
@@ -284,6 +292,13 @@ pub fn put_container(world: &mut World, name: &str, status: ContainerStatus, poo
     if let Observed::Known(containers) = &mut world.containers {
         containers.insert(id, container);
     }
+}
+
+/// It is a persistent runner's.
+fn keep_container(world: &mut World, name: &str) {
+    let Observed::Known(containers) = &mut world.containers else { return };
+    let container = containers.get_mut(&ContainerId::new(format!("c-{name}"))).unwrap();
+    container.kept = Some(KeptContainer { index: 1, spec: String::new(), restarts: 0 });
 }
 
 /// `registered linux-7-1-1 online`, `… busy`, `… offline 3m`.

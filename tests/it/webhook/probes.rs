@@ -20,7 +20,7 @@ async fn readyz(parts: &[(&'static str, Result<&str, &str>)]) -> (u16, Value) {
     let readiness = Arc::new(Said(parts.iter().map(|(name, said)| (*name, own(*said))).collect()));
     let dir = tempfile::tempdir().unwrap();
     let config = Arc::new(fleet::config(dir.path().to_owned(), "fleet", Vec::new()));
-    let routes = router(Receiver { config, queue: None, readiness });
+    let routes = router(Receiver::new(config, None, readiness));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/readyz", listener.local_addr().unwrap());
     let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
