@@ -23,7 +23,6 @@ use tokio::sync::mpsc;
 const NEWS: usize = 256;
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct BuildArgs {
     /// These pools; all that have a `build_image` where none is named.
     #[arg(value_name = "POOL")]
