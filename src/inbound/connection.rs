@@ -76,10 +76,11 @@ pub(super) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Some(certificate) = certificate else { return talk(stream, place, room, router, stop).await };
-    let handshake = tokio::time::timeout(room.header_timeout, certificate.accept(stream));
+    // Each step has its own place on the heap, so that a connection takes up no more than the step that it is in.
+    let Some(certificate) = certificate else { return Box::pin(talk(stream, place, room, router, stop)).await };
+    let handshake = tokio::time::timeout(room.header_timeout, Box::pin(certificate.accept(stream)));
     match stop.run_until_cancelled(handshake).await {
-        Some(Ok(Ok(stream))) => talk(stream, place, room, router, stop).await,
+        Some(Ok(Ok(stream))) => Box::pin(talk(stream, place, room, router, stop)).await,
         Some(Ok(Err(error))) => debug!(client = %place.peer, "no TLS on a connection: {error}"),
         Some(Err(_)) => debug!(client = %place.peer, "the TLS handshake took too long"),
         None => {}
@@ -106,14 +107,13 @@ where
         .keep_alive(place.full.is_none())
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(Watched { stream, pulse: pulse.clone() }), host);
-    let mut connection = Some(connection);
+    let mut connection = Box::new(connection);
     let mut stopping = false;
     let over = {
         let mut too_slow = std::pin::pin!(pulse.too_slow(room.header_timeout, idle));
         loop {
-            let Some(running) = connection.as_mut() else { return };
             tokio::select! {
-                over = std::future::poll_fn(|cx| running.poll_without_shutdown(cx)) => break over,
+                over = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break over,
                 () = &mut too_slow => {
                     debug!(client = %place.peer, "closed a connection on which nothing happened for too long");
                     return;
@@ -123,7 +123,7 @@ where
                         return;
                     }
                     stopping = true;
-                    Pin::new(running).graceful_shutdown();
+                    Pin::new(connection.as_mut()).graceful_shutdown();
                 }
             }
         }
@@ -132,16 +132,14 @@ where
         debug!(client = %place.peer, "a connection broke: {error}");
         return;
     }
-    if let Some(connection) = connection.take() {
-        let stream = connection.into_parts().io.into_inner().stream;
-        let rest = linger(stream);
-        let _ = if stopping {
-            tokio::time::timeout(LINGER_AT_THE_END, rest).await
-        } else {
-            let rest = tokio::time::timeout(LINGER.1, rest);
-            stop.run_until_cancelled(rest).await.unwrap_or(Ok(()))
-        };
-    }
+    let stream = (*connection).into_parts().io.into_inner().stream;
+    let rest = Box::pin(linger(stream));
+    let _ = if stopping {
+        tokio::time::timeout(LINGER_AT_THE_END, rest).await
+    } else {
+        let rest = tokio::time::timeout(LINGER.1, rest);
+        stop.run_until_cancelled(rest).await.unwrap_or(Ok(()))
+    };
 }
 
 /// Says that nothing more comes from here, and takes what is still on its way.

@@ -59,7 +59,7 @@ async fn without_a_secret_nothing_is_received_and_the_probes_answer() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = fleet::config(dir.path().to_owned(), "fleet", Vec::new());
     config.intake.secrets.clear();
-    let routes = router(Receiver { config: Arc::new(config), queue: None, readiness: Arc::new(Said(BTreeMap::new())) });
+    let routes = router(Receiver::new(Arc::new(config), None, Arc::new(Said(BTreeMap::new()))));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
