@@ -78,7 +78,8 @@ pub(super) async fn made(
 ) -> anyhow::Result<Vec<Ensured>> {
     let env: Environment = Arc::new(environment);
     let docker = engine(config, Some(&env))?;
-    let notifier = Notifier::start(config);
+    // What would be done is nobody's news.
+    let notifier = if options.dry_run { Notifier::silent() } else { Notifier::start(config) };
     let (sender, receiver) = mpsc::channel(NEWS);
     let board = tokio::spawn(Board::new(quiet, pools).show(receiver));
     let ensured = ensure_and_tell(config, &docker, pools, options, &sender, &notifier).await;
@@ -101,22 +102,7 @@ pub(super) async fn build(config: Config, args: BuildArgs) -> anyhow::Result<Exi
         ..Options::default()
     };
     let (buildable, other): (Vec<&Pool>, Vec<&Pool>) = pools.into_iter().partition(|pool| pool.build.is_some());
-<<<<<<< HEAD
     let ensured = made(&config, &buildable, &options, quiet).await?;
-=======
-    let env: Environment = Arc::new(environment);
-    let docker = engine(&config, Some(&env))?;
-    // What would be done is nobody's news.
-    let notifier = if args.dry_run { Notifier::silent() } else { Notifier::start(&config) };
-    let (sender, receiver) = mpsc::channel(NEWS);
-    let board = tokio::spawn(Board::new(quiet, &buildable).show(receiver));
-    let ensured = ensure_and_tell(&config, &docker, &buildable, &options, &sender, &notifier).await;
-    drop(sender);
-    // Nothing is printed between the lines of the progress.
-    board.await?;
-    notifier.finish(LAST_NOTICES).await;
-    let ensured = ensured?;
->>>>>>> h-images
 
     let mut lines: Vec<Line> = ensured.iter().map(line).collect();
     lines.extend(other.into_iter().map(|pool| Line {
