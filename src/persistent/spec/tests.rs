@@ -6,7 +6,7 @@ use std::path::Path;
 /// A file with one persistent pool, and some lines for it.
 fn config(lines: &str) -> Config {
     let text = format!(
-        "version: 1\ngithub: {{auth: {{token: abc}}}}\nintake: {{secret: s3cret}}\nrunners_defaults: {{base_image: \"agent:1\", org_url: \"https://github.com/acme\"}}\n\
+        "version: 1\ngithub: {{auth: {{token: abc}}}}\nrunners_defaults: {{base_image: \"agent:1\", org_url: \"https://github.com/acme\"}}\n\
          runners:\n  - {{id: web, name_prefix: web, labels: [linux], nb: 2{lines}}}\n"
     );
     match parse(&text, "test.yaml", Path::new("/nowhere"), &|_| None, "here") {
