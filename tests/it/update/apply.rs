@@ -1,15 +1,15 @@
 //! `check-base-image-update --apply`, as it is typed: a real registry, the real engine, agents that come online, and one
 //! that does not.
 
+use crate::support::app::PATIENCE;
 use crate::support::docker::docker;
 use crate::support::program::{PROGRAM, Program};
-use crate::support::registry::Registry;
-use runnerfleet::config::file;
-use runnerfleet::images::{Options, ensure};
+use crate::support::registry::{PASSWORD, Registry};
+use runnerfleet::model::Scope;
+use runnerfleet::simulation::github::JobSpec;
 use runnerfleet::simulation::{agent, image};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tokio::sync::mpsc;
 
 /// A fleet whose pools stand on a base image of a registry: `web` is built on it, `api` runs it.
 struct World {
@@ -21,7 +21,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(registry: Registry) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // For the simulated GitHub's own client; the program does so at its start.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -36,7 +36,7 @@ impl World {
         .await
         .unwrap();
         let prefix = format!("up{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { program, registry: Registry::open(), prefix, stand_in, local: Vec::new() }
+        Self { program, registry, prefix, stand_in, local: Vec::new() }
     }
 
     /// A base image with this tag in the registry: the stand-in with a mark, and an agent that may be dead.
@@ -90,25 +90,34 @@ impl World {
         std::fs::read_to_string(self.program.path("runners_config.yaml")).unwrap()
     }
 
-    /// What `runnerfleet build` does.
-    async fn build(&self) {
-        let key = secrecy::ExposeSecret::expose_secret(&self.program.key).to_owned();
-        let env = move |name: &str| match name {
-            "APP_KEY" => Some(key.clone()),
-            "HOOK_SECRET" => Some("x".to_owned()),
-            _ => None,
-        };
-        let config = file::load(&self.program.path("runners_config.yaml"), &env).unwrap().config;
-        let (sender, mut news) = mpsc::channel(1024);
-        let docker = &self.program.fleet.docker;
-        let options = Options::default();
-        let made = async {
-            let made = ensure(&config, docker, &[&config.pools[0]], &options, &sender).await.unwrap();
-            drop(sender);
-            made
-        };
-        let (made, ()) = tokio::join!(made, async { while news.recv().await.is_some() {} });
-        made[0].result.as_ref().unwrap();
+    /// Built, deployed, online; the second time there is nothing to do.
+    async fn begin(&mut self) {
+        self.publish("1.0.0", "one", true);
+        self.write_config();
+        let built = self.program.ok(&["build"]).await;
+        assert!(built.contains("built"), "{built}");
+        let again = self.program.ok(&["build"]).await;
+        assert!(again.contains("up to date"), "{again}");
+        self.program.ok(&["deploy", "--yes"]).await;
+        assert_eq!(self.marks().await, ["one", "one", "one"]);
+        self.program.ok(&["deploy", "--yes"]).await;
+    }
+
+    /// Removed: nothing is left.
+    async fn end(self) {
+        self.program.ok(&["remove", "--all", "--yes"]).await;
+        assert!(self.program.containers().await.is_empty());
+        assert!(self.program.registered().is_empty());
+    }
+
+    fn name(&self, short: &str) -> String {
+        format!("{}-{short}", self.prefix)
+    }
+
+    /// GitHub's id of a runner.
+    fn registration(&self, name: &str) -> Option<u64> {
+        let acme = Scope::Organization("acme".to_owned());
+        self.program.github.runners(&acme).into_iter().find(|runner| runner.name == name).map(|runner| runner.id)
     }
 
     /// The marks of the images that the runners run, in the order of their names; all of them online.
@@ -146,12 +155,8 @@ impl Drop for World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_base_is_taken_everywhere_and_a_broken_one_is_taken_back() {
-    let mut world = World::new().await;
-    world.publish("1.0.0", "one", true);
-    world.write_config();
-    world.build().await;
-    world.program.ok(&["deploy", "--yes"]).await;
-    assert_eq!(world.marks().await, ["one", "one", "one"]);
+    let mut world = World::new(Registry::open()).await;
+    world.begin().await;
     let (code, _) = world.check(&[]).await;
     assert_eq!(code, Some(0));
 
@@ -191,7 +196,44 @@ async fn a_newer_base_is_taken_everywhere_and_a_broken_one_is_taken_back() {
     assert_eq!(world.marks().await, ["three", "three", "three"]);
     assert_eq!(world.check(&[]).await.0, Some(10), "it is still there to be taken");
 
-    world.program.ok(&["remove", "--all", "--yes"]).await;
-    assert!(world.program.containers().await.is_empty());
-    assert!(world.program.registered().is_empty());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_life_on_images_behind_a_login() {
+    let mut world = World::new(Registry::closed()).await;
+    // Docker's own file has the login, and `.env` says where it is.
+    let login = world.registry.folder.path().join("docker");
+    std::fs::write(world.program.path(".env"), format!("DOCKER_CONFIG={}\n", login.display())).unwrap();
+    world.begin().await;
+
+    // A job, with nobody but the two runners of its pool.
+    let (web, one, two) = ("web", world.name("web-1"), world.name("web-2"));
+    let job = world.program.github.queue_job(JobSpec::new("acme/web", [web]));
+    let over = world.program.github.wait_for_job(job, PATIENCE).await.unwrap();
+    assert!(over.runner.is_some_and(|runner| runner.name == one || runner.name == two));
+    // Down: the next job is the other's. Up: the same registration as before.
+    let id = |world: &World| world.registration(&one);
+    let before = id(&world).expect("it is registered");
+    world.program.ok(&["stop", &one]).await;
+    let job = world.program.github.queue_job(JobSpec::new("acme/web", [web]));
+    let over = world.program.github.wait_for_job(job, PATIENCE).await.unwrap();
+    assert_eq!(over.runner.map(|runner| runner.name), Some(two));
+    assert_eq!(world.program.json(&["list", "--state", "stopped"]).await[0]["name"], one.as_str());
+    world.program.ok(&["start", &one]).await;
+    assert_eq!(id(&world), Some(before));
+
+    world.publish("1.0.1", "two", true);
+    assert_eq!(world.check(&[]).await.0, Some(10));
+    let (code, said) = world.check(&["--apply", "--yes"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains(PASSWORD), "{said}");
+    assert_eq!(world.marks().await, ["two", "two", "two"]);
+
+    // Without the login nothing is known, and it says so.
+    std::fs::write(world.program.path(".env"), "").unwrap();
+    let (code, said) = world.check(&[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("docker login"), "{said}");
+    world.end().await;
 }
