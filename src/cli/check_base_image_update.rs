@@ -296,7 +296,7 @@ mod tests {
         let newer = BaseImage { newer_tag: Some("2".to_owned()), ..known.clone() };
         let unknown = BaseImage { error: Some("away".to_owned()), ..known.clone() };
         assert_eq!(code(&[]), 0);
-        assert_eq!(code(&[known.clone()]), 0);
+        assert_eq!(code(std::slice::from_ref(&known)), 0);
         assert_eq!(code(&[known.clone(), newer.clone()]), 10);
         assert_eq!(code(&[newer, unknown]), 1);
     }

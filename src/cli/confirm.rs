@@ -51,7 +51,7 @@ pub(super) fn listed(names: &[impl AsRef<str>]) -> String {
         [] => "nothing".to_owned(),
         [only] => (*only).to_owned(),
         [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
-        [first @ ..] => format!("{} and {} more", first[..SHOWN - 1].join(", "), first.len() - (SHOWN - 1)),
+        first => format!("{} and {} more", first[..SHOWN - 1].join(", "), first.len() - (SHOWN - 1)),
     }
 }
 

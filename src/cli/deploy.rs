@@ -61,11 +61,8 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
     let source = Source::find(config.clone(), if only_shown { Need::Look } else { Need::Change }).await?;
     let overview = source.overview().await?;
     view::tell(&source, &overview, quiet);
-    let names: Vec<PoolName> = match args.pools.is_empty() {
-        // Of pools that are gone from the file as well.
-        true => Vec::new(),
-        false => kept.iter().map(|pool| pool.name.clone()).collect(),
-    };
+    let names: Vec<PoolName> =
+        if args.pools.is_empty() { Vec::new() } else { kept.iter().map(|pool| pool.name.clone()).collect() };
     let mut changes = source.difference(&names).await?;
     changes.sort_by(|a, b| natural(a.runner.as_str(), b.runner.as_str()));
     // Without its image a pool stays as it is.

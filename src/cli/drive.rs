@@ -91,9 +91,9 @@ pub(super) async fn drive(
     match result {
         None => {
             complain(&interruption(&open, is_served));
-            return Ok(Ended::Interrupted);
+            Ok(Ended::Interrupted)
         }
-        Some(Err(error)) if lines.is_empty() => return Err(error),
+        Some(Err(error)) if lines.is_empty() => Err(error),
         Some(result) => {
             let why = match result {
                 Err(error) => format!("{error:#}"),

@@ -50,7 +50,9 @@ pub(super) async fn list(config: Config, args: ListArgs) -> anyhow::Result<ExitC
         let (source, overview) = look(&config).await?;
         known_pool(args.pool.as_deref(), &pools, overview.runners.iter().map(|row| Some(row.pool.as_str())))?;
         if !args.printing.quiet {
-            notes(&source, &overview, &config, &args).iter().for_each(|note| complain(note));
+            for note in notes(&source, &overview, &config, &args) {
+                complain(&note);
+            }
         }
         let rows = chosen(&overview, &args);
         if rows.is_empty() && args.printing.output.is_table() {

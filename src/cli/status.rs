@@ -45,7 +45,9 @@ pub(super) async fn status(config: Config, args: StatusArgs) -> anyhow::Result<E
     let Some(every) = args.watch.every() else {
         let (page, notes) = page(&config, &args).await?;
         if !args.printing.quiet {
-            notes.iter().for_each(|note| complain(note));
+            for note in &notes {
+                complain(note);
+            }
         }
         say(&page.text)?;
         return Ok(ExitCode::SUCCESS);
@@ -53,7 +55,9 @@ pub(super) async fn status(config: Config, args: StatusArgs) -> anyhow::Result<E
     watch(every, async || {
         let (mut page, notes) = page(&config, &args).await?;
         if args.printing.output.is_table() && !args.printing.quiet {
-            page.text.push_str(&notes.iter().map(|note| format!("\n{note}")).collect::<String>());
+            for note in &notes {
+                page.text += &["\n", note].concat();
+            }
             page.text.push('\n');
         }
         Ok(page)
@@ -138,10 +142,11 @@ fn sheet(row: &RunnerRow, now: Timestamp, log: &[String]) -> String {
         for change in &row.history {
             table.add_row([format!("{:.0}", change.at), change.to.to_string(), change.cause.clone()]);
         }
-        text.push_str(&format!("\n\nHistory:\n{}", plain(table)));
+        text += &["\n\nHistory:\n", &plain(table)].concat();
     }
     if !log.is_empty() {
-        text.push_str(&format!("\n\nLast lines of its log (`runnerfleet logs {}`):\n{}", row.name, log.join("\n")));
+        let heading = format!("\n\nLast lines of its log (`runnerfleet logs {}`):\n", row.name);
+        text += &[heading, log.join("\n")].concat();
     }
     text
 }

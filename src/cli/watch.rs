@@ -75,7 +75,7 @@ fn put(to: &mut dyn Write, text: &str, redraws: bool, began: bool) -> anyhow::Re
     let written = if redraws {
         // Home; each line with the rest of the old one taken away; then what is left below.
         let start = if began { "\x1b[H" } else { "\x1b[H\x1b[2J" };
-        let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+        let lines: String = text.lines().flat_map(|line| [line, "\x1b[K\n"]).collect();
         write!(to, "{start}{lines}\x1b[J")
     } else {
         writeln!(to, "{text}")

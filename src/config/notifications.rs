@@ -326,12 +326,11 @@ fn check_placeholders(placed: &Placed<shape::TemplateText>, kind: Option<Kind>, 
     let template: &Template = &placed.value.template;
     for name in template.names().filter(|name| !is_known(name)) {
         let known = kind.map_or_else(|| crate::notify::event::COMMON.to_vec(), Kind::placeholders);
-        let hint = match super::leaf::nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{{{near}}}`?"),
-            None => {
-                let all: Vec<_> = known.iter().map(|name| format!("{{{name}}}")).collect();
-                format!("known are {}", all.join(" "))
-            }
+        let hint = if let Some(near) = super::leaf::nearest(name, known.iter().copied()) {
+            format!("did you mean `{{{near}}}`?")
+        } else {
+            let all: Vec<_> = known.iter().map(|name| format!("{{{name}}}")).collect();
+            format!("known are {}", all.join(" "))
         };
         let of = kind.map_or_else(|| "any event".to_owned(), |kind| format!("`{kind}`"));
         let shown = if placed.value.has_variables { "…".to_owned() } else { super::reading::shortened(name) };

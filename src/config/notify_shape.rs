@@ -166,16 +166,11 @@ section! {
 }
 
 /// An event's name, or `*`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum EventName {
+    #[default]
     All,
     One(Kind),
-}
-
-impl Default for EventName {
-    fn default() -> Self {
-        Self::All
-    }
 }
 
 impl Leaf for EventName {

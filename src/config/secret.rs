@@ -50,6 +50,10 @@ impl Decode for Secret {
 }
 
 /// A secret that may be empty; then there is none. `warn`: where it stands in the file itself, that is told.
+#[expect(
+    clippy::option_option,
+    reason = "none at all was told as a problem; a secret that is empty is none, and no problem"
+)]
 pub(super) fn read_secret(
     node: &Node,
     spot: &Spot,

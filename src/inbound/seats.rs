@@ -175,7 +175,7 @@ mod tests {
         let seats = Arc::new(Seats::new(3, 2));
         let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
         let first = seats.connection(here, true).unwrap();
-        let _second = seats.connection(here, true).unwrap();
+        let second = seats.connection(here, true).unwrap();
         assert_eq!(seats.connection(here, true).unwrap_err(), Full::Client);
         let third = seats.connection(there, true).unwrap();
         assert_eq!(seats.connection(there, true).unwrap_err(), Full::House);
@@ -183,12 +183,12 @@ mod tests {
         drop(seats.connection(here, true).unwrap());
         drop(third);
         // A proxy's connections count in all, and its clients' requests for each.
-        let _proxy = seats.connection(there, false).unwrap();
+        let proxy = seats.connection(there, false).unwrap();
         let requests: Vec<_> = (0..2).map(|_| seats.request(there).unwrap()).collect();
         assert_eq!(seats.request(there).unwrap_err(), Full::Client);
         drop(requests);
         drop(seats.request(there).unwrap());
-        drop((_second, _proxy));
+        drop((second, proxy));
         assert!(seats.taken().clients.is_empty() && seats.taken().connections == 0);
     }
 

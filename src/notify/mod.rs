@@ -134,6 +134,7 @@ impl Notifier {
     }
 
     /// Tells it to every recipient that wants to know. Returns at once, whatever state they are in.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever tells of an event has no further use for it")]
     pub fn tell(&self, event: Event) {
         let kind = event.kind();
         let mut notice = None;

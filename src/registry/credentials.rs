@@ -72,7 +72,8 @@ struct ConfigFile {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Auth {
-    auth: Option<SecretString>,
+    #[serde(rename = "auth")]
+    both: Option<SecretString>,
     username: Option<String>,
     password: Option<SecretString>,
     #[serde(rename = "identitytoken")]
@@ -229,7 +230,7 @@ impl Auth {
         if let Some(token) = given(&self.identity_token) {
             return Ok(Some(Login::IdentityToken(token)));
         }
-        if let Some(auth) = given(&self.auth) {
+        if let Some(auth) = given(&self.both) {
             // Some tools leave the padding out.
             let relaxed = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
             let bytes = GeneralPurpose::new(&STANDARD, relaxed).decode(auth.expose_secret().trim());

@@ -57,18 +57,15 @@ fn schemes(line: &str) -> Vec<(String, Vec<(String, String)>)> {
     while !rest.is_empty() {
         let end = rest.find([' ', '=', ',']).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(end);
-        rest = match behind.trim_start().strip_prefix('=') {
-            Some(value) => {
-                let (value, behind) = unquoted(value.trim_start());
-                if let Some((_, parameters)) = found.last_mut() {
-                    parameters.push((word.to_owned(), value));
-                }
-                behind
+        rest = if let Some(value) = behind.trim_start().strip_prefix('=') {
+            let (value, behind) = unquoted(value.trim_start());
+            if let Some((_, parameters)) = found.last_mut() {
+                parameters.push((word.to_owned(), value));
             }
-            None => {
-                found.push((word.to_owned(), Vec::new()));
-                behind
-            }
+            behind
+        } else {
+            found.push((word.to_owned(), Vec::new()));
+            behind
         };
         rest = rest.trim_start_matches([' ', ',']);
     }

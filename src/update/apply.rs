@@ -193,9 +193,9 @@ mod tests {
             Self { failing: set(failing), unfinished: set(unfinished), done: Mutex::default(), state: Mutex::default() }
         }
 
-        fn try_to(&self, step: String) -> Result<(), String> {
-            self.done.lock().unwrap().push(step.clone());
-            if self.failing.contains(&step) { Err(format!("{step} fails")) } else { Ok(()) }
+        fn try_to(&self, step: &str) -> Result<(), String> {
+            self.done.lock().unwrap().push(step.to_owned());
+            if self.failing.contains(step) { Err(format!("{step} fails")) } else { Ok(()) }
         }
 
         fn done(&self) -> Vec<String> {
@@ -208,25 +208,25 @@ mod tests {
         fn tell(&self, _: Option<&PoolName>, _: &str) {}
 
         async fn build(&self, _: &Update, pool: &PoolName) -> Result<(), String> {
-            self.try_to(format!("build {pool}"))?;
+            self.try_to(&format!("build {pool}"))?;
             self.state.lock().unwrap().current_is_new.insert(pool.to_string(), true);
             Ok(())
         }
 
         async fn roll_back(&self, _: &Update, pool: &PoolName) -> Result<(), String> {
-            self.try_to(format!("roll back {pool}"))?;
+            self.try_to(&format!("roll back {pool}"))?;
             self.state.lock().unwrap().current_is_new.insert(pool.to_string(), false);
             Ok(())
         }
 
         async fn change_file(&self, _: &Update) -> Result<(), String> {
-            self.try_to("file".into())?;
+            self.try_to("file")?;
             self.state.lock().unwrap().file_is_new = true;
             Ok(())
         }
 
         async fn restore_file(&self) -> Result<(), String> {
-            self.try_to("restore".into())?;
+            self.try_to("restore")?;
             self.state.lock().unwrap().file_is_new = false;
             Ok(())
         }
@@ -241,7 +241,7 @@ mod tests {
                 state.runs_new.insert(pool.to_string(), new);
                 again
             };
-            match self.try_to(format!("redeploy {pool}{again}")) {
+            match self.try_to(&format!("redeploy {pool}{again}")) {
                 Err(why) => Redeployed::Broken(why),
                 Ok(()) if self.unfinished.contains(pool.as_str()) && again.is_empty() => {
                     Redeployed::Unfinished("a job runs".to_owned())

@@ -208,12 +208,15 @@ pub(super) fn what_next(answers: &Answers, path: &Path) -> String {
     };
     let mut text = "\nFirst:\n".to_owned();
     for line in before {
-        text += &format!("  {line}\n");
+        text.push_str("  ");
+        text.push_str(&line);
+        text.push('\n');
     }
     text += "Then:\n";
     for command in commands {
         let (verb, about) = command.split_once("  ").unwrap_or((command, ""));
-        text += &format!("  {:<34}{}\n", format!("runnerfleet{config} {verb}"), about.trim());
+        let command = format!("runnerfleet{config} {verb}");
+        text += &["  ", &format!("{command:<34}"), about.trim(), "\n"].concat();
     }
     text
 }

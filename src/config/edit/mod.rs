@@ -77,17 +77,17 @@ pub enum EditError {
     )]
     Variable {
         /// Which file.
-        file: PathBuf,
+        file: Box<Path>,
         /// Which value.
-        key_path: String,
+        key_path: Box<str>,
         /// Its line.
         line: usize,
         /// As it is written.
-        written: String,
+        written: Box<str>,
         /// `` `RUNNER_VERSION` ``.
-        variables: String,
+        variables: Box<str>,
         /// What it should become.
-        to: String,
+        to: Box<str>,
     },
     /// The value is spelled in a way that hides it: escapes, several lines.
     #[error(
@@ -96,15 +96,15 @@ pub enum EditError {
     )]
     Hidden {
         /// Which file.
-        file: PathBuf,
+        file: Box<Path>,
         /// Which value.
-        key_path: String,
+        key_path: Box<str>,
         /// Its line.
         line: usize,
         /// What it is.
-        from: String,
+        from: Box<str>,
         /// What it should become.
-        to: String,
+        to: Box<str>,
     },
     /// Another value would have changed with it.
     #[error(

@@ -182,10 +182,21 @@ impl Refusal {
         match self {
             Self::Broken { line, why } => EditError::Broken { file, line, why },
             Self::NotThere { image } => EditError::NotThere { file, image },
-            Self::Variable { key_path, line, written, to } => {
-                EditError::Variable { file, key_path, line, variables: variables(&written), written, to }
-            }
-            Self::Hidden { key_path, line, from, to } => EditError::Hidden { file, key_path, line, from, to },
+            Self::Variable { key_path, line, written, to } => EditError::Variable {
+                file: file.into(),
+                key_path: key_path.into(),
+                line,
+                variables: variables(&written).into(),
+                written: written.into(),
+                to: to.into(),
+            },
+            Self::Hidden { key_path, line, from, to } => EditError::Hidden {
+                file: file.into(),
+                key_path: key_path.into(),
+                line,
+                from: from.into(),
+                to: to.into(),
+            },
             Self::Shared { key_path } => EditError::Shared { file, key_path },
         }
     }
@@ -327,7 +338,9 @@ mod tests {
             let mut template = format!("x: 'é'{tail}\nrunners_defaults:\n  base_image: {}{default_comment}\n", once(default));
             if !pools.is_empty() {
                 template += "runners:\n";
-                pools.into_iter().for_each(|pool| template += &once(pool));
+                for pool in pools {
+                    template += &once(pool);
+                }
             }
             if crlf {
                 template = template.replace('\n', "\r\n");

@@ -52,7 +52,7 @@ fn decide(runner: &Runner, defaults: &PoolSettings, legacy: bool) -> (Mode, Opti
 
 /// `{name: web, image: …, labels: […]}`: a short form that the former tool's documents showed.
 fn is_short_form(runner: &Runner) -> bool {
-    runner.id.placed().is_some_and(|id| id.spot.path.ends_with(".name"))
+    runner.id.placed().is_some_and(|id| id.spot.path.strip_suffix("name").is_some_and(|before| before.ends_with('.')))
 }
 
 /// Whether there is a pool whose runners live for one job. Tells nothing.

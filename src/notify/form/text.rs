@@ -7,12 +7,12 @@ pub(super) fn cut(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     let kept = beginning(text, most.saturating_sub(1));
-    if kept.matches("```").count() % 2 == 0 {
+    if kept.matches("```").count().is_multiple_of(2) {
         return kept.to_owned() + "…";
     }
     let kept = beginning(text, most.saturating_sub(4));
     // The block's own beginning may have been cut off with the rest.
-    if kept.matches("```").count() % 2 == 0 {
+    if kept.matches("```").count().is_multiple_of(2) {
         kept.trim_end_matches('`').to_owned() + "…"
     } else {
         kept.to_owned() + "…```"

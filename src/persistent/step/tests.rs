@@ -104,7 +104,6 @@ macro_rules! case {
     };
 }
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn table() -> Vec<Case> {
     use ContainerStatus::{Created as Made, Running as Runs};
     use RegistrationHold::{Gone, Held};

@@ -88,9 +88,9 @@ fn named(word: &str) -> String {
     };
     let name = if pieces(bare, '-', &[4, 2, 2]) {
         "DATE"
-    } else if pieces(bare.trim_end_matches('Z'), ':', &[2, 2, 2]) {
-        "TIME"
-    } else if bare.len() > 10 && bare.parse::<Timestamp>().is_ok() {
+    } else if pieces(bare.trim_end_matches('Z'), ':', &[2, 2, 2])
+        || (bare.len() > 10 && bare.parse::<Timestamp>().is_ok())
+    {
         "TIME"
     } else if bare.trim_start_matches("sha256:").len() == 64 && is_hex(bare.trim_start_matches("sha256:")) {
         "HASH"

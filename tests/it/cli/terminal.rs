@@ -18,6 +18,10 @@ impl Terminal {
     fn open(program: &Program, verb: &str) -> Self {
         let (pid, page) = (program.path("terminal.pid"), program.path("terminal.txt"));
         let line = format!("echo $$ > {}; exec '{PROGRAM}' {verb}", pid.display());
+        // What an earlier one left would be taken for this one's.
+        for left in [&pid, &page] {
+            let _ = std::fs::remove_file(left);
+        }
         let like = program.command(&[]);
         let mut command = Command::new("script");
         command.args(["-qefc", &line]).arg(&page).current_dir(program.folder.path());

@@ -18,7 +18,7 @@ fn load(lines: &[&str]) -> (Loaded, tempfile::TempDir) {
 }
 
 fn in_pool(lines: &[&str]) -> String {
-    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+    let lines: String = lines.iter().flat_map(|line| ["    ", line, "\n"]).collect();
     MINIMAL.replace("    labels: [small]\n", &format!("    labels: [small]\n{lines}"))
 }
 

@@ -41,7 +41,8 @@ async fn one_that_keeps_dying_is_left_alone_and_says_why() {
     docker(&["kill", runner.as_str()]);
     app.until("a crash loop", |world| {
         let row = &world.runners[&runner];
-        row.state.name == StateName::Error && row.kept.as_ref().is_some_and(|kept| kept.is_in_a_crash_loop())
+        row.state.name == StateName::Error
+            && row.kept.as_ref().is_some_and(runnerfleet::model::Kept::is_in_a_crash_loop)
     })
     .await;
     until("a container that stays down", async || {

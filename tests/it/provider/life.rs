@@ -234,7 +234,7 @@ async fn faults_of_the_pool_have_their_names() {
     missing.pull = true;
     let error = fleet.docker.create(&missing).await.unwrap_err();
     assert!(matches!(error, ProviderError::ImageMissing { .. }), "{error:?}");
-    assert!(error.to_string().contains("without registry credentials"), "{error}");
+    assert!(error.to_string().contains("asked without credentials"), "{error}");
 
     let spec = fleet.spec("2", "");
     fleet.docker.create(&spec).await.unwrap();

@@ -63,6 +63,8 @@ async fn without_a_secret_nothing_is_received_and_the_probes_answer() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
+    // Plain HTTP only.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let delivery = client.post(format!("{url}/webhook")).body("{}").send().await.unwrap();
     assert_eq!(delivery.status(), 404);
