@@ -308,7 +308,7 @@ fn pool() -> impl Strategy<Value = String> {
             for (at, key) in keys.iter().enumerate() {
                 let mark = if at == 0 { "  - " } else { "    " };
                 let comment = if comment && !key.contains('\n') { format!("   # about {at}") } else { String::new() };
-                text += &[mark, key, comment, "\n"].map(|piece| piece.to_string()).concat();
+                text += &[mark, key, &comment, "\n"].concat();
             }
             text
         },
