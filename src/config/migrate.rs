@@ -81,7 +81,7 @@ pub fn write(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Option
 }
 
 /// The same configuration in today's form; none where it has that form. The other arguments are those of
-/// [`parse`](super::parse).
+/// [`parse`].
 ///
 /// # Errors
 /// The file is wrong as it is, or something in it has to be changed by hand.

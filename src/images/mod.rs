@@ -2,7 +2,7 @@
 //!
 //! - [`names`]: what they are called
 //! - [`dockerfile`], [`ignore`], [`context`], [`args`], [`inputs`]: what goes into one (the last three words of its tag say so)
-//! - [`ensure`]: makes or fetches what is missing or has changed; `making`, `verify` do one of them
+//! - [`mod@ensure`]: makes or fetches what is missing or has changed; `making`, `verify` do one of them
 //! - `told`: the same, told to whoever wants to know
 //! - [`current`]: which of its images a pool runs, and the way back
 //! - [`inventory`], [`prune`]: what there is, and what nobody needs

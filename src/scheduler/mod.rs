@@ -1,6 +1,6 @@
 //! What is done at regular times: base images are looked up, images built, runners put on them.
 //!
-//! [`plan`] decides, from the schedule, what is written down of the last run, and the moment. [`run`] is the loop that asks
+//! [`plan()`] decides, from the schedule, what is written down of the last run, and the moment. [`run()`] is the loop that asks
 //! it and carries out what it says. What it has to remember is a note in the store, written by compare-and-set: of several
 //! managers with one store, one does a run.
 

@@ -68,7 +68,7 @@ fn a_container_is_outdated_by_its_settings_or_its_image() {
         (", resources: {memory: 3g}", true),
         (", env: {COLOUR: green}", true),
         (", timeouts: {drain: 1h, online: 1m}", false),
-        (", priority: 3", false),
+        (", matching: {priority: 3}", false),
     ] {
         let after = config(lines);
         let one = description(&after, &RunnerName::new("web-1")).unwrap();

@@ -54,6 +54,8 @@ async fn settled(program: &Program) {
     let is_so = |row: &Value| match row["state"].as_str().unwrap() {
         "stopped" => row["github"] == "offline",
         "running" => row["github"] == "busy",
+        // Described, and never deployed.
+        "created" => row["github"] == "absent",
         _ => row["github"] == "online",
     };
     program.rows(&["list"], |rows| rows.iter().all(is_so)).await;
@@ -255,7 +257,9 @@ async fn a_job_is_waited_for_and_ctrl_c_says_what_goes_on() {
     let (job, name) = busy(&program).await;
     program.rows(&["list", "--state", "running"], |rows| rows.len() == 1).await;
     settled(&program).await;
-    told(&program, "list-busy", 0, &["list", "--state", "running", "-o", "json"]).await;
+    let rows = program.json(&["list", "--state", "running"]).await;
+    let of = |key: &str| rows[0][key].as_str().unwrap_or_default().to_owned();
+    assert_eq!((of("github"), of("job_name"), of("repository")), ("busy".into(), "endless".into(), "acme/web".into()));
     let at_name = format!("@{name}");
     let kept = said(&program, &["stop", &at_name, "--timeout", "1s"]).await;
     println!("{}{}", kept.out, kept.err);

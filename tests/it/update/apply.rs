@@ -40,7 +40,8 @@ impl World {
     }
 
     /// A base image with this tag in the registry: the stand-in with a mark, and an agent that may be dead.
-    fn publish(&mut self, tag: &str, mark: &str, lives: bool) {
+    /// Its digest there.
+    fn publish(&mut self, tag: &str, mark: &str, lives: bool) -> String {
         let container = format!("{}-{mark}", self.prefix);
         let local = format!("runnerfleet/test-base:{container}");
         docker(&["create", "--name", &container, &self.stand_in, "true"]);
@@ -51,8 +52,9 @@ impl World {
         }
         docker(&["commit", "--change", &format!("LABEL mark={mark}"), &container, &local]);
         docker(&["rm", &container]);
-        self.registry.push(&local, &format!("acme/base:{tag}"));
+        let digest = self.registry.push(&local, &format!("acme/base:{tag}"));
         self.local.push(local);
+        digest
     }
 
     fn base(&self, tag: &str) -> String {
@@ -161,7 +163,7 @@ async fn a_newer_base_is_taken_everywhere_and_a_broken_one_is_taken_back() {
     assert_eq!(code, Some(0));
 
     // A newer tag.
-    world.publish("1.1.0", "two", true);
+    let two = world.publish("1.1.0", "two", true);
     let before = world.text();
     let (code, said) = world.check(&["--apply"]).await;
     assert_eq!(code, Some(2), "nobody can be asked: {said}");
@@ -177,10 +179,10 @@ async fn a_newer_base_is_taken_everywhere_and_a_broken_one_is_taken_back() {
 
     // The same tag, another image.
     world.publish("1.1.0", "three", true);
-    // (Publishing took the tag from the engine; it had the old image.)
-    let old = docker(&["images", "--no-trunc", "--quiet", "--filter", "label=mark=two"]);
-    let old = old.lines().last().unwrap();
-    docker(&["tag", old, &world.base("1.1.0")]);
+    // (Publishing took the tag from the engine; it had the old image, as it was pulled.)
+    let old = format!("{}@{two}", world.registry.image("acme/base"));
+    docker(&["pull", &old]);
+    docker(&["tag", &old, &world.base("1.1.0")]);
     let before = world.text();
     let (code, said) = world.check(&["--apply", "--yes"]).await;
     assert_eq!(code, Some(0), "{said}");
