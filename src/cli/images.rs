@@ -2,7 +2,7 @@
 
 use super::confirm::{ask, listed};
 use super::output::{Care, Column, Printing, or_dash, render, span};
-use super::{complain, say};
+use super::{complain, environment, say};
 use crate::app::engine;
 use crate::clock;
 use crate::config::Config;
@@ -11,6 +11,9 @@ use crate::images::names::short;
 use crate::images::prune::{Pruned, Unneeded, look, prune};
 use crate::model::age;
 use crate::provider::docker::Docker;
+use crate::registry::{Client, DockerLogins};
+use crate::update::check;
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -20,6 +23,9 @@ use std::process::ExitCode;
 pub(super) struct ImagesArgs {
     #[command(subcommand)]
     verb: Option<ImagesVerb>,
+    /// Also ask the registries which base image is the newest (`versions.policy`).
+    #[arg(long)]
+    check: bool,
     #[command(flatten)]
     printing: Printing,
 }
@@ -55,14 +61,36 @@ struct PruneArgs {
 pub(super) async fn images(config: Config, args: ImagesArgs) -> anyhow::Result<ExitCode> {
     let docker = engine(&config, None)?;
     match args.verb {
-        None => list(&config, &docker, &args.printing).await,
+        None => list(&config, &docker, args.check, &args.printing).await,
         Some(ImagesVerb::Prune(args)) => clear(&config, &docker, &args).await,
     }
 }
 
-async fn list(config: &Config, docker: &Docker, printing: &Printing) -> anyhow::Result<ExitCode> {
+/// The newest of each base image; what could not be asked is told, and left open.
+async fn fill_newest(rows: &mut [ImageRow], config: &Config, docker: &Docker) -> anyhow::Result<()> {
+    let client = Client::new(DockerLogins::of_docker(&environment)).context("preparing to ask registries")?;
+    for base in check(config, &client, docker).await {
+        let newest = match (base.update(), &base.error) {
+            (_, Some(error)) => {
+                complain(&format!("note: {}: {error}", base.reference));
+                continue;
+            }
+            (Some(update), None) => update.digest.unwrap_or(update.to),
+            (None, None) => base.note.clone().unwrap_or_else(|| base.reference.clone()),
+        };
+        for row in rows.iter_mut().filter(|row| base.pools.contains(&row.pool)) {
+            row.newest = Some(newest.clone());
+        }
+    }
+    Ok(())
+}
+
+async fn list(config: &Config, docker: &Docker, ask: bool, printing: &Printing) -> anyhow::Result<ExitCode> {
     let pools: Vec<_> = config.pools.iter().collect();
-    let rows = inventory(config, docker, &pools).await?;
+    let mut rows = inventory(config, docker, &pools).await?;
+    if ask {
+        fill_newest(&mut rows, config, docker).await?;
+    }
     let columns = [
         Column { heading: "POOL", narrow: true, text: |row: &ImageRow, _| row.pool.to_string() },
         Column { heading: "BASE", narrow: true, text: |row, _| or_dash(row.base.as_deref()) },

@@ -140,7 +140,7 @@ Examples:
     )]
     Build(build::BuildArgs),
     /// Show the images of the pools, or remove those that nothing uses.
-    #[command(after_help = "Examples:\n  runnerfleet images -o wide\n  runnerfleet images prune --dry-run")]
+    #[command(after_help = "Examples:\n  runnerfleet images --check\n  runnerfleet images prune --dry-run")]
     Images(images::ImagesArgs),
     /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
     #[command(after_help = "\

@@ -227,6 +227,9 @@ async fn a_whole_life_on_images_behind_a_login() {
 
     world.publish("1.0.1", "two", true);
     assert_eq!(world.check(&[]).await.0, Some(10));
+    let images = world.program.json(&["images", "--check"]).await;
+    let newest = world.base("1.0.1");
+    assert!(images.as_array().unwrap().iter().all(|row| row["newest"] == newest.as_str()), "{images}");
     let (code, said) = world.check(&["--apply", "--yes"]).await;
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains(PASSWORD), "{said}");
