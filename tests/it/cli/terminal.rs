@@ -17,6 +17,10 @@ struct Terminal {
 impl Terminal {
     fn open(program: &Program, verb: &str) -> Self {
         let (pid, page) = (program.path("terminal.pid"), program.path("terminal.txt"));
+        for left in [&pid, &page] {
+            // Of the terminal before.
+            let _ = std::fs::remove_file(left);
+        }
         let line = format!("echo $$ > {}; exec '{PROGRAM}' {verb}", pid.display());
         let like = program.command(&[]);
         let mut command = Command::new("script");
