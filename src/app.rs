@@ -3,6 +3,7 @@
 use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
 use crate::github::Client;
+use crate::inbound::Inbound;
 use crate::ingest;
 use crate::maintenance::Maintenance;
 use crate::notify::Notifier;
@@ -205,6 +206,8 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
         .await
         .with_context(|| format!("listening on {} (http.listen)", config.http.listen))?;
     let addr = listener.local_addr().context("asking for the address that was bound")?;
+    let inbound = Inbound::open(&config.http).context("reading the certificate of http.tls")?;
+    let scheme = inbound.scheme();
 
     // Durable memory, Docker, GitHub: joined, none of them asked yet.
     let (queue, store) = open_store(&config)?;
@@ -241,16 +244,12 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
     }
 
     // The receiver, and the desk for the verbs.
-    let readiness = Arc::new(Probes::new(store, provider, client));
-    let receiver = webhook::router(Receiver { config: config.clone(), queue: Some(queue), readiness });
+    let readiness = Arc::new(Probes::new(store, provider, client.clone()));
+    let receiver = Receiver::new(config.clone(), Some(queue), readiness);
+    loops.spawn(receiver.sources.clone().keep_current(client, stop.clone()));
     let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
-    let (receiver_stop, desk_stop) = (stop.clone(), stop.clone());
-    loops.spawn(async move {
-        let served = axum::serve(listener, receiver).with_graceful_shutdown(receiver_stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            warn!("the receiver broke: {error}");
-        }
-    });
+    let desk_stop = stop.clone();
+    loops.spawn(inbound.serve(listener, webhook::router(receiver), stop.clone()));
     loops.spawn(async move {
         let served = axum::serve(desk_listener, desk).with_graceful_shutdown(desk_stop.cancelled_owned()).await;
         if let Err(error) = served {
@@ -258,9 +257,9 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
         }
     });
     if config.intake.secrets.is_empty() {
-        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on http://{addr}");
+        info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on {scheme}://{addr}");
     } else {
-        info!(%addr, "listening on http://{addr}{}", config.intake.path);
+        info!(%addr, "listening on {scheme}://{addr}{}", config.intake.path);
     }
 
     let (stopped, ending) = (stop.clone(), keeper.clone());

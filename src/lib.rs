@@ -3,7 +3,7 @@
 //! The modules stand here in the order in which one webhook meets them:
 //!
 //! ```text
-//! GitHub --POST /webhook--> webhook -> queue -> ingest -> store
+//! GitHub --POST /webhook--> inbound -> webhook -> queue -> ingest -> store
 //!                                                  | (the wake-up carries nothing)
 //!                                                  v
 //!                                              reconcile -> plan (pure) -> github, provider
@@ -12,6 +12,8 @@
 //! `model` and `config` are the words that all of them speak; `plan` decides and does nothing; `reconcile` does and decides
 //! nothing. `app` joins the parts, `cli` is what a user types, `simulation` is the GitHub of the demo and the tests.
 //! ARCHITECTURE.md walks through it with one webhook.
+
+pub mod inbound;
 
 pub mod webhook;
 

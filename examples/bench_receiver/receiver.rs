@@ -3,6 +3,7 @@
 use crate::fleet;
 use anyhow::{Context, bail};
 use runnerfleet::config::{Backend, RedisConfig};
+use runnerfleet::inbound::Inbound;
 use runnerfleet::ingest;
 use runnerfleet::queue::Queue;
 use runnerfleet::reconcile::memory::Memory;
@@ -143,8 +144,9 @@ async fn serve(folder: PathBuf, behind: Behind) -> anyhow::Result<()> {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     say(&listener.local_addr()?)?;
-    let routes = router(Receiver { config, queue: queue.clone(), readiness: Arc::new(AllWell) });
-    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let inbound = Inbound::open(&config.http)?;
+    let routes = router(Receiver::new(config, queue.clone(), Arc::new(AllWell)));
+    tokio::spawn(inbound.serve(listener, routes, stop.clone()));
     while tokio::task::spawn_blocking(|| std::io::stdin().read_exact(&mut [0])).await?.is_ok() {
         if let Some(queue) = &queue {
             applied(queue.as_ref()).await?;

@@ -39,9 +39,9 @@ impl Client {
     /// A client, if a `serve` listens on the socket.
     pub async fn connect(socket: &Path) -> Option<Self> {
         tokio::net::UnixStream::connect(socket).await.ok()?;
-        // No TLS on a socket of this machine: a machine without certificates has one all the same.
-        let builder = reqwest::Client::builder().unix_socket(socket).tls_certs_only([]).timeout(TIMEOUT);
-        let http = builder.build().ok()?;
+        // No TLS on a socket: a machine without certificates must not look like one without a `serve`.
+        let plain = reqwest::Client::builder().tls_certs_only(std::iter::empty());
+        let http = plain.unix_socket(socket).timeout(TIMEOUT).build().ok()?;
         Some(Self { http })
     }
 

@@ -8,7 +8,7 @@ use super::summary::{self, Line};
 use super::times::duration;
 use super::{complain, environment, say};
 use crate::clock;
-use crate::config::{Config, file};
+use crate::config::{Config, Mode, file};
 use crate::model::PoolName;
 use crate::notify::Notifier;
 use crate::persistent::{Change, Options, Order, OutcomeKind, Progress};
@@ -76,7 +76,8 @@ pub(super) async fn check_base_image_update(config: Config, args: CheckArgs) -> 
         return Ok(ExitCode::from(1));
     }
     let unknown = bases.iter().any(|base| base.error.is_some());
-    let done = take(Arc::new(config), &docker, updates, &args).await?;
+    let config = Arc::new(config);
+    let done = take(Arc::clone(&config), &docker, &updates, &args).await?;
     // What could not be asked is not done.
     Ok(if unknown { ExitCode::from(1) } else { done })
 }
@@ -93,12 +94,7 @@ fn question(updates: &[Update]) -> String {
 }
 
 /// Update after update; what goes wrong with one keeps no other back.
-async fn take(
-    config: Arc<Config>,
-    docker: &Docker,
-    updates: Vec<Update>,
-    args: &CheckArgs,
-) -> anyhow::Result<ExitCode> {
+async fn take(config: Arc<Config>, docker: &Docker, updates: &[Update], args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let source = Source::find(Arc::clone(&config), Need::Change).await?;
     let notifier = Notifier::start(&config);
     let keepers = Through { source: &source, config: Arc::clone(&config) };
@@ -110,7 +106,7 @@ async fn take(
             // A terminal that is slow misses a step, and holds nothing up.
             let _ = news.try_send(News { name: name.to_owned(), text: text.to_owned(), line: None });
         };
-        for update in &updates {
+        for update in updates {
             let hands = Hands {
                 config: &config,
                 docker,
@@ -135,6 +131,15 @@ async fn take(
         Ok(())
     };
     let quiet = args.printing.quiet;
+    if source.is_served() && !quiet {
+        let late = late(&config, updates);
+        if !late.is_empty() {
+            complain(&format!(
+                "note: the runners of {} are made by `serve`, which reads their image when it starts: start it again afterwards",
+                pools(&late)
+            ));
+        }
+    }
     let ended = drive(&names, quiet, source.is_served(), hear, work).await;
     tokio::join!(notifier.finish(LAST_NOTICES), source.finish());
     match ended?.lines() {
@@ -144,6 +149,13 @@ async fn take(
             Ok(interrupted)
         }
     }
+}
+
+/// Ephemeral pools that run the base image itself: its name changes in the file, which a `serve` that runs has read.
+fn late(config: &Config, updates: &[Update]) -> Vec<PoolName> {
+    let names = updates.iter().filter(|update| update.changes_the_file()).flat_map(|update| &update.pools);
+    let pools = names.filter_map(|name| config.pool(name));
+    pools.filter(|pool| pool.mode == Mode::Ephemeral && pool.build.is_none()).map(|pool| pool.name.clone()).collect()
 }
 
 /// What became of an update, in a line.

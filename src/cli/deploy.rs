@@ -1,19 +1,22 @@
 //! `runnerfleet deploy`: makes what is there match the file. Shows the difference first, and asks before it ends what runs.
 
 use super::act::is_up;
+use super::build::made;
 use super::confirm::{ask, listed};
 use super::drive::{carry_out, channel, drive};
 use super::output::{Care, Column, Output, Printing, render};
 use super::select::{Choice, is_persistent, pools};
-use super::source::{Need, Source, engine};
+use super::source::{Need, Source};
 use super::summary::{self, Line, natural};
 use super::times::duration;
 use super::{complain, say, view};
 use crate::config::{Config, Pool};
+use crate::images;
 use crate::model::{PoolName, RunnerName};
 use crate::persistent::{Change, ChangeKind, Options, Order, OutcomeKind, Verb};
 use clap::Args;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,15 +47,16 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
     let quiet = args.printing.quiet;
     let wanted = pools(&config, &args.pools)?;
     let only_shown = args.diff || args.care.dry_run;
-    if !only_shown {
-        ensure_images(&config, &wanted, quiet).await?;
+    let broken = if only_shown { BTreeMap::new() } else { ensure_images(&config, &wanted, quiet).await? };
+    for (pool, why) in &broken {
+        complain(&format!("error: pool `{pool}`: {why}"));
     }
     let (kept, on_demand): (Vec<&Pool>, Vec<&Pool>) = wanted.into_iter().partition(|pool| is_persistent(pool));
     if !quiet {
         tell_on_demand(&on_demand, &args.pools);
     }
     if kept.is_empty() && !args.pools.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitCode::from(u8::from(!broken.is_empty())));
     }
     let source = Source::find(config.clone(), if only_shown { Need::Look } else { Need::Change }).await?;
     let overview = source.overview().await?;
@@ -64,6 +68,12 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
     };
     let mut changes = source.difference(&names).await?;
     changes.sort_by(|a, b| natural(a.runner.as_str(), b.runner.as_str()));
+    // Without its image a pool stays as it is.
+    let mut lines: Vec<Line> = broken
+        .keys()
+        .map(|pool| Line::new(pool.as_str(), OutcomeKind::Failed, "failed").because("its image could not be built"))
+        .collect();
+    changes.retain(|change| !broken.contains_key(&change.pool) || change.kind == ChangeKind::Remove);
     let to_do: Vec<&Change> = changes.iter().filter(|change| change.kind != ChangeKind::Keep).collect();
 
     if only_shown || args.printing.output.is_table() {
@@ -72,11 +82,11 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
     if only_shown {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lines: Vec<Line> = changes
-        .iter()
-        .filter(|change| change.kind == ChangeKind::Keep)
-        .map(|change| Line::new(change.runner.as_str(), OutcomeKind::Unchanged, "unchanged").because(&change.why))
-        .collect();
+    let unchanged = changes.iter().filter(|change| change.kind == ChangeKind::Keep);
+    lines.extend(
+        unchanged
+            .map(|change| Line::new(change.runner.as_str(), OutcomeKind::Unchanged, "unchanged").because(&change.why)),
+    );
     if !to_do.is_empty() {
         let choice = Choice::new(&config, &overview);
         if !consent(&args, &to_do, &choice)? {
@@ -95,7 +105,7 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
             Ok(done) => lines.extend(done),
             Err(interrupted) => return Ok(interrupted),
         }
-    } else if args.printing.output.is_table() {
+    } else if args.printing.output.is_table() && broken.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     if args.printing.output.is_table() && !quiet {
@@ -104,27 +114,15 @@ pub(super) async fn deploy(config: Config, args: DeployArgs) -> anyhow::Result<E
     summary::print(&args.printing, overview.at, "NAME", lines)
 }
 
-/// Makes the images that are built here, if they are not there, before anything is made from them.
-async fn ensure_images(config: &Config, pools: &[&Pool], _quiet: bool) -> anyhow::Result<()> {
-    let built: Vec<&&Pool> = pools.iter().filter(|pool| pool.build.is_some()).collect();
+/// Builds the images that are made here, where they are missing or something in them changed, before anything is made from
+/// them. The pools whose image could not be made, each with the reason: the others go on.
+async fn ensure_images(config: &Config, pools: &[&Pool], quiet: bool) -> anyhow::Result<BTreeMap<PoolName, String>> {
+    let built: Vec<&Pool> = pools.iter().copied().filter(|pool| pool.build.is_some()).collect();
     if built.is_empty() {
-        return Ok(());
+        return Ok(BTreeMap::new());
     }
-    let engine = engine(config)?;
-    let mut missing = Vec::new();
-    for pool in built {
-        if engine.image_id(&pool.image).await?.is_none() {
-            missing.push(pool.name.as_str());
-        }
-    }
-    match missing.as_slice() {
-        [] => Ok(()),
-        missing => anyhow::bail!(
-            "the images of {} are not built yet: run `runnerfleet build {}` first",
-            listed(missing),
-            missing.join(" ")
-        ),
-    }
+    let made = made(config, &built, &images::Options::default(), quiet).await?;
+    Ok(made.into_iter().filter_map(|one| Some((one.pool, one.result.err()?.to_string()))).collect())
 }
 
 /// Nothing of an ephemeral pool is deployed; one that was asked for by name deserves a word.

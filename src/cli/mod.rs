@@ -2,6 +2,8 @@
 
 mod act;
 mod adopt;
+mod build;
+mod build_news;
 mod check_base_image_update;
 mod config;
 mod confirm;
@@ -11,6 +13,7 @@ mod deploy;
 mod documents;
 mod dotenv;
 mod drive;
+mod images;
 mod init;
 mod list;
 mod logs;
@@ -130,6 +133,15 @@ Examples:
         after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
     )]
     Init(init::InitArgs),
+    /// Build the images of pools that have a `build_image`. One whose inputs did not change is left as it is.
+    #[command(
+        alias = "build-runners-images",
+        after_help = "Examples:\n  runnerfleet build\n  runnerfleet build web --pull --build-arg NODE_VERSION=24.1.0"
+    )]
+    Build(build::BuildArgs),
+    /// Show the images of the pools, or remove those that nothing uses.
+    #[command(after_help = "Examples:\n  runnerfleet images -o wide\n  runnerfleet images prune --dry-run")]
+    Images(images::ImagesArgs),
     /// Ask the registries for newer base images (a newer tag, or another image behind the same one), and take them.
     #[command(after_help = "\
 How far a newer tag may be away is `versions.policy`: patch, minor (the default), major or digest.
@@ -153,11 +165,11 @@ Examples:
     Demo(demo::DemoArgs),
     /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
     #[command(after_help = "\
-A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name
+A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name \
 (RUNNER_NAME) and the pool's org_url (RUNNER_REPO). All others are left alone, whatever they are called.
 
-Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its
-container is removed, and a new one takes the name. `rollout.max_unavailable` of a pool at a time.
+Nobody can label a container that runs, so none is taken over as it stands: GitHub forgets it (not while it has a job), its \
+container is removed, and a new one takes the name; `rollout.max_unavailable` of a pool at a time.
 
 Examples:
   runnerfleet adopt --all --dry-run
@@ -240,11 +252,13 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::status(config, args).await,
         Verb::Logs(args) => logs::logs(config, args).await,
         Verb::Adopt(args) => adopt::adopt(config, args).await,
-        Verb::Jobs(args) => view::jobs(config, args).await,
-        Verb::Plan(args) => view::plan(config, args).await,
-        Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
         Verb::Notify(verb) => notify::run(&config, verb).await,
         Verb::Scheduler(args) => scheduler::run(config, args).await,
+        Verb::Jobs(args) => view::jobs(config, args).await,
+        Verb::Plan(args) => view::plan(config, args).await,
+        Verb::Build(args) => build::build(config, args).await,
+        Verb::Images(args) => images::images(config, args).await,
+        Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
         Verb::StartRunners(_)
         | Verb::StopRunners(_)
         | Verb::RemoveRunners(_)
@@ -269,6 +283,8 @@ impl Verb {
             Self::Adopt(args) => args.printing.quiet,
             Self::Jobs(args) => args.printing.quiet,
             Self::Plan(args) => args.printing.quiet,
+            Self::Build(args) => args.printing.quiet,
+            Self::Images(args) => args.is_quiet(),
             Self::CheckBaseImageUpdate(args) => args.printing.quiet,
             _ => false,
         }

@@ -104,6 +104,8 @@ impl Source {
         for scope in feeds::scopes(&parts.config) {
             feeds::list_registrations(&parts.client, &parts.memory, &scope, &mut true).await;
         }
+        // Nobody wrote down meanwhile what became of persistent runners.
+        parts.keeper.follow().await;
         Ok(Self::Alone { parts: Box::new(parts), note })
     }
 

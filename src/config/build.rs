@@ -9,8 +9,8 @@ use super::secret::{check_private_key, check_token};
 use super::section::{Field, Key, Section, Slot};
 use super::shape::{self, File};
 use super::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, RedisConfig, StoreConfig, UpdatePolicy,
-    Versions,
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, RedisConfig, Sources,
+    StoreConfig, Tls, UpdatePolicy, Versions, certificate,
 };
 use crate::model::{HostId, InstanceId};
 use secrecy::{ExposeSecret, SecretString};
@@ -48,7 +48,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     let notifications = super::notifications::notifications(&file.webhooks, reading);
     let scheduler = super::schedule::schedule(&file.scheduler, reading);
     let socket = socket(&file.http.admin, store.as_ref(), reading);
-    let http = Http { listen: file.http.listen.good()?.0, admin_socket: socket };
+    let http = http(&file.http, socket, reading);
+    check_sources(&file, github.as_ref(), reading);
     Some(Config {
         file: reading.folder.join(std::path::Path::new(reading.file).file_name().unwrap_or_default()),
         folder: reading.folder.to_path_buf(),
@@ -58,7 +59,7 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         github: github?,
         intake,
         store: store?,
-        http,
+        http: http?,
         docker,
         limits,
         allow_public_repositories: file.security.allow_public_repositories.good().copied()?,
@@ -225,6 +226,65 @@ fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) ->
         secrets,
         max_body: intake.max_body.good().copied().unwrap_or_default().0,
         dedupe_ttl: positive(&intake.dedupe_ttl, reading),
+        sources: intake.source_allowlist.good().map_or(Sources::Anywhere, |sources| sources.0.clone()),
+    }
+}
+
+/// A GitHub Enterprise Server names no addresses of hooks: its own is enough.
+fn check_sources(file: &File, github: Option<&GitHub>, reading: &mut Reading<'_>) {
+    if let (Field::Good(sources), Some(github)) = (&file.intake.source_allowlist, github)
+        && sources.value.0 == Sources::GitHubMeta
+        && github.api_url.ends_with("/api/v3")
+    {
+        let message = "a GitHub Enterprise Server does not tell from where its hooks come";
+        reading.problem(&sources.spot, message, "write the server's own address: `source_allowlist: [192.0.2.7]`");
+    }
+}
+
+fn http(http: &shape::Http, admin_socket: PathBuf, reading: &mut Reading<'_>) -> Option<Http> {
+    let tls = tls(&http.tls, reading);
+    let mut trusted_proxies = Vec::new();
+    for proxy in http.trusted_proxies.good().map(|list| list.0.as_slice()).unwrap_or_default() {
+        if proxy.value.0.prefix_len() == 0 {
+            let message = "everybody is trusted here: whoever reaches the receiver can claim any address as a client's";
+            reading.warning(&proxy.spot, message, "write the networks of the proxies alone");
+        }
+        trusted_proxies.push(proxy.value.0);
+    }
+    let header_timeout = positive(&http.limits.header_timeout, reading);
+    let body_timeout = positive(&http.limits.body_timeout, reading);
+    let listen = http.listen.good()?.0;
+    let connections: usize = http.limits.connections.good().and_then(|count| count.get())?;
+    let connections_per_address = match &http.limits.connections_per_address {
+        Field::Good(count) => count.value.get()?,
+        Field::Bad => return None,
+        Field::Absent if listen.ip().is_loopback() => connections,
+        Field::Absent => connections.div_ceil(4),
+    };
+    let limits = HttpLimits { connections, connections_per_address, header_timeout, body_timeout };
+    Some(Http { listen, admin_socket, tls, trusted_proxies, limits })
+}
+
+/// The certificate's files, tried out: a key of another certificate is told here, not when GitHub finds the door shut.
+fn tls(tls: &shape::HttpTls, reading: &mut Reading<'_>) -> Option<Tls> {
+    let (Field::Good(cert), Field::Good(key)) = (&tls.cert, &tls.key) else { return None };
+    let files = Tls {
+        cert: reading.resolve(&cert.value.0.to_string_lossy()),
+        key: reading.resolve(&key.value.0.to_string_lossy()),
+    };
+    match certificate::read(&files) {
+        Ok(pair) => {
+            if pair.key_is_open {
+                let message = format!("the file {} can be read by every user of this machine", files.key.display());
+                reading.warning(&key.spot, message, "`chmod o-r` takes that away");
+            }
+            Some(files)
+        }
+        Err(error) => {
+            let spot = if error.is_about_the_key() { &key.spot } else { &cert.spot };
+            reading.problem(spot, error.to_string(), error.hint());
+            None
+        }
     }
 }
 

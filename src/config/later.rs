@@ -4,12 +4,15 @@ use super::leaf::{listed, nearest};
 use serde_json::Value as Json;
 use std::sync::LazyLock;
 
+/// Keys of `intake`. `webhooks` has them as `later`, since there they are looked for by those who mean GitHub's.
+const INCOMING: &[&str] = &["secret", "secrets", "secrets_file", "secret_file", "path", "max_body", "dedupe_ttl"];
+
+const NOT_INCOMING: &str = "`webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`";
+
 /// What is said of a key that comes with a later version.
 pub(super) fn told(name: &str) -> (String, String) {
-    // `webhooks` has them as `later`, since that is where they are looked for by those who mean GitHub's.
-    if ["secret", "secrets", "secrets_file", "secret_file", "path", "max_body", "dedupe_ttl"].contains(&name) {
-        let hint = "`webhooks` is for outgoing notifications; GitHub's deliveries are set up under `intake`";
-        return ("does not belong here".to_owned(), hint.to_owned());
+    if INCOMING.contains(&name) {
+        return ("does not belong here".to_owned(), NOT_INCOMING.to_owned());
     }
     let hint = match name {
         "enabled" => "comment the entry out",
@@ -22,6 +25,9 @@ pub(super) fn told(name: &str) -> (String, String) {
 
 /// What is said of a key that is nearly one of a later version.
 pub(super) fn nearly(name: &str) -> String {
+    if INCOMING.contains(&name) {
+        return NOT_INCOMING.to_owned();
+    }
     format!("`{name}` is not in this version yet")
 }
 

@@ -5,6 +5,8 @@
 
 mod address;
 mod build;
+pub mod certificate;
+mod cidr;
 mod collection;
 pub mod edit;
 mod excerpt;
@@ -39,6 +41,7 @@ pub use schema::schema;
 pub use summary::summary;
 
 use crate::model::{HostId, InstanceId, LabelSet, PoolName, Scope};
+use ipnet::IpNet;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -264,6 +267,19 @@ pub struct Intake {
     pub max_body: u64,
     /// How long a delivery's mark is kept.
     pub dedupe_ttl: Duration,
+    /// From where deliveries are taken.
+    pub sources: Sources,
+}
+
+/// From where deliveries are taken (`intake.source_allowlist`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sources {
+    /// Anywhere: the signature is what counts.
+    Anywhere,
+    /// The addresses that GitHub names for its hooks.
+    GitHubMeta,
+    /// These networks.
+    Networks(Vec<IpNet>),
 }
 
 /// Where events and state are kept.
@@ -307,6 +323,34 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The socket for the verbs beside `serve`.
     pub admin_socket: PathBuf,
+    /// The receiver's own certificate.
+    pub tls: Option<Tls>,
+    /// The proxies whose word on a client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What clients may take up.
+    pub limits: HttpLimits,
+}
+
+/// The files of a certificate, absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those that lead from it to a known authority.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What clients of the receiver may take up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one address; requests at once of one client behind a trusted proxy.
+    pub connections_per_address: usize,
+    /// For a request's head, and for the TLS handshake.
+    pub header_timeout: Duration,
+    /// For a request's body.
+    pub body_timeout: Duration,
 }
 
 /// The Docker engine.

@@ -134,7 +134,12 @@ pub(super) fn notifications(file: &shape::Webhooks, reading: &mut Reading<'_>) -
         let is_taken = matches!(name.as_str(), "slack" | "discord" | "teams")
             || recipients.iter().any(|known: &Recipient| known.name == name);
         if is_taken {
-            let spot = generic.name.placed().map_or(&generic.at, |placed| &placed.spot);
+            let spot = generic
+                .name
+                .placed()
+                .map(|placed| &placed.spot)
+                .filter(|spot| !spot.path.is_empty())
+                .unwrap_or(&item.spot);
             reading.problem(spot, "is the name of another recipient already", "give it a name of its own");
         }
         let form = Form::Generic {

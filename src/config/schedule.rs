@@ -170,7 +170,9 @@ fn tasks(file: &shape::Scheduler, reading: &mut Reading<'_>) -> Vec<Task> {
     tasks.sort_unstable();
     tasks.dedup();
     let enabled = file.enabled.good().copied().unwrap_or(true);
-    let spot = file.actions.placed().map_or_else(|| file.at.missing("actions"), |list| list.spot.clone());
+    // A default stands nowhere.
+    let given = file.actions.placed().filter(|list| !list.spot.path.is_empty());
+    let spot = given.map_or_else(|| file.at.missing("actions"), |list| list.spot.clone());
     if tasks.is_empty() && enabled {
         reading.warning(&spot, "there is nothing to do", "write `actions: [check, notify]`");
     } else if tasks.contains(&Task::Notify) && !tasks.contains(&Task::Check) {

@@ -246,8 +246,10 @@ impl<'n> Entries<'n> {
             }
             let hint = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => later::elsewhere(name, &self.spot.path)
-                    .or_else(|| nearest(name, S::later().iter().copied()).map(later::nearly))
+                // What comes here later is nearer than what stands elsewhere.
+                None => nearest(name, S::later().iter().copied())
+                    .map(later::nearly)
+                    .or_else(|| later::elsewhere(name, &self.spot.path))
                     .unwrap_or_else(|| format!("known here: {}", listed_keys(&known))),
             };
             reading.problem(&spot, "unknown key", hint);

@@ -1,6 +1,7 @@
 //! The file: every section, every key, its type and its default. The doc comments are the schema's descriptions.
 
 use super::address::{DockerUrl, Listen, UrlPath};
+use super::cidr::{Cidr, Sources};
 use super::collection::{List, Table};
 use super::leaf::{AnyText, Text, Whole, choice};
 use super::names::{AppId, Capability, Image, Installation, KeyPrefix, Label, LogLevel, Mount, Name, Version, WorkDir};
@@ -358,8 +359,9 @@ section! {
         max_body: Field<Bytes> = "25MiB",
         /// How long a delivery is remembered, so that its repetition changes nothing.
         dedupe_ttl: Field<Duration> = "72h",
+        /// From where deliveries are taken: `off` (anywhere), `github-meta` (the addresses that GitHub names for its hooks), or a list of networks.
+        source_allowlist: Field<Sources> = "off",
     }
-    later { source_allowlist }
 }
 
 section! {
@@ -415,12 +417,42 @@ section! {
 section! {
     /// Where the program listens.
     Http {
-        /// For GitHub's deliveries, `/healthz` and `/readyz`. A proxy with TLS belongs in front of it.
+        /// For GitHub's deliveries, `/healthz` and `/readyz`. A proxy with TLS belongs in front of it, or `tls` here.
         listen: Field<Listen> = "127.0.0.1:8080",
+        /// A certificate of its own, for a receiver that no proxy stands before.
+        tls: HttpTls,
+        /// The networks of the proxies whose word on a client's address is taken (`X-Forwarded-For`, `Forwarded`).
+        trusted_proxies: Field<List<Cidr>> = "[]",
+        /// What one client, and all of them together, may take up.
+        limits: HttpLimits,
         /// For the verbs beside `serve`.
         admin: Admin,
     }
-    later { metrics, tls, trusted_proxies, limits }
+    later { metrics }
+}
+
+section! {
+    /// A certificate of its own. The files are read again when they change.
+    HttpTls {
+        /// The certificate and those that lead from it to a known authority (PEM), from this file's folder.
+        cert (required): Field<FilePath>,
+        /// Its private key (PEM), from this file's folder.
+        key (required): Field<FilePath>,
+    }
+}
+
+section! {
+    /// What one client, and all of them together, may take up.
+    HttpLimits {
+        /// Connections at once.
+        connections: Field<Whole<1, 100_000>> = "2048",
+        /// Connections at once from one address (of IPv6, from one /64), and requests at once of one client behind a trusted proxy. By default a quarter of `connections`; all of them where `listen` is a loopback address, since a proxy is the only one who comes there.
+        connections_per_address: Field<Whole<1, 100_000>>,
+        /// For a request's head, and for the TLS handshake.
+        header_timeout: Field<Duration> = "10s",
+        /// For a request's body. One that hardly moves is given up earlier.
+        body_timeout: Field<Duration> = "20s",
+    }
 }
 
 section! {

@@ -1,8 +1,9 @@
 //! A configuration in a few lines.
 
-use super::{Config, Mode};
+use super::{Config, Mode, Sources};
 
-/// A line for each pool: its labels, where it registers, how many runners, which image.
+/// A line for each pool: its labels, where it registers, how many runners, which image. And one for the receiver, where
+/// it is not as it is by default.
 pub fn summary(config: &Config) -> String {
     let width = config.pools.iter().map(|pool| pool.name.as_str().len()).max().unwrap_or_default();
     let lines: Vec<String> = config
@@ -20,5 +21,23 @@ pub fn summary(config: &Config) -> String {
             format!("{:width$}  {} at {}, {many}, {}{made}", pool.name, pool.labels, pool.scope, pool.image)
         })
         .collect();
-    lines.join("\n")
+    lines.into_iter().chain(receiver(config)).collect::<Vec<_>>().join("\n")
+}
+
+/// How the receiver is reached, where the file says anything about it.
+fn receiver(config: &Config) -> Option<String> {
+    let tls = config.http.tls.as_ref().map(|tls| format!("with the certificate in {}", tls.cert.display()));
+    let proxies: Vec<String> = config.http.trusted_proxies.iter().map(ToString::to_string).collect();
+    let proxies = (!proxies.is_empty()).then(|| format!("behind {}", proxies.join(", ")));
+    let sources = match &config.intake.sources {
+        Sources::Anywhere => None,
+        Sources::GitHubMeta => Some("from the addresses of GitHub's hooks alone".to_owned()),
+        Sources::Networks(networks) => {
+            let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            Some(format!("from {} alone", networks.join(", ")))
+        }
+    };
+    let said: Vec<String> = [tls, proxies, sources].into_iter().flatten().collect();
+    (!said.is_empty())
+        .then(|| format!("deliveries at {}{}, {}", config.http.listen, config.intake.path, said.join(", ")))
 }

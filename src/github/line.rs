@@ -24,6 +24,8 @@ pub(super) enum Payer {
     Installation(String),
     /// The owner of the personal token, whatever the account asked about.
     TokenOwner,
+    /// This machine's address: requests without a token.
+    Nobody,
 }
 
 /// How often a request may be sent.
@@ -145,6 +147,15 @@ impl Line {
     /// Sends a request. An answer is returned whatever its status, except for limits (`RateLimited`) and 5xx
     /// (`Unavailable`).
     pub(super) async fn ask(&self, request: &Request, payer: &Payer, bearer: &SecretString) -> Result<Answer, Error> {
+        self.ask_with(request, payer, Some(bearer)).await
+    }
+
+    /// Sends a request without a token.
+    pub(super) async fn ask_as_nobody(&self, request: &Request) -> Result<Answer, Error> {
+        self.ask_with(request, &Payer::Nobody, None).await
+    }
+
+    async fn ask_with(&self, request: &Request, payer: &Payer, bearer: Option<&SecretString>) -> Result<Answer, Error> {
         let mut tries = BACKOFF.iter();
         loop {
             let (failure, may_repeat) = match self.ask_once(request, payer, bearer).await? {
@@ -175,7 +186,7 @@ impl Line {
         &self,
         request: &Request,
         payer: &Payer,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
     ) -> Result<Result<Answer, NoAnswer>, Error> {
         let limited = |until| Error::RateLimited { until, what: request.what.clone() };
         if let Some(until) = self.blocked_until(payer, request.endpoint) {

@@ -12,6 +12,7 @@ mod groups;
 mod jobs;
 mod limits;
 mod line;
+mod meta;
 mod ourselves;
 mod pages;
 mod redact;

@@ -107,7 +107,7 @@ impl Transport {
         method: &Method,
         path: &str,
         body: Option<&Bytes>,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
     ) -> Result<Answer, NoAnswer> {
         tokio::time::timeout(self.request_timeout, self.follow(method, path, body, bearer))
             .await
@@ -119,7 +119,7 @@ impl Transport {
         method: &Method,
         path: &str,
         body: Option<&Bytes>,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
     ) -> Result<Answer, NoAnswer> {
         let mut path = format!("{}/{}", self.base_path, path.trim_start_matches('/'));
         for _ in 0..=REDIRECTS_MAX {
@@ -166,12 +166,15 @@ impl Transport {
         method: &Method,
         path: &str,
         body: Option<&Bytes>,
-        bearer: &SecretString,
+        bearer: Option<&SecretString>,
     ) -> Result<Answer, NoAnswer> {
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
-            .map_err(|_| NoAnswer::Astray("the token holds characters that no header may hold".to_owned()))?;
-        authorization.set_sensitive(true);
-        let mut request = http::Request::builder().method(method).uri(path).header(AUTHORIZATION, authorization);
+        let mut request = http::Request::builder().method(method).uri(path);
+        if let Some(bearer) = bearer {
+            let mut authorization = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
+                .map_err(|_| NoAnswer::Astray("the token holds characters that no header may hold".to_owned()))?;
+            authorization.set_sensitive(true);
+            request = request.header(AUTHORIZATION, authorization);
+        }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }

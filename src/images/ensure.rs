@@ -24,6 +24,7 @@ const AT_ONCE: usize = 2;
 
 /// How it is to be done.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Options {
     /// Another base image than the file's, by pool.
     pub bases: BTreeMap<PoolName, String>,

@@ -106,6 +106,7 @@ impl Kept {
     }
 
     /// The same after one more end that nobody asked for.
+    #[must_use]
     pub fn with_end_at(&self, now: Timestamp) -> Self {
         let mut next = self.clone();
         next.restarts.push(now);

@@ -92,7 +92,8 @@ impl Drop for Inner {
 }
 
 impl Notifier {
-    /// Begins a task for each recipient of the configuration. Within a runtime, and after a TLS provider was installed.
+    /// Begins a task for each recipient of the configuration. Within a runtime; before the first
+    /// news comes, a TLS provider has to be installed.
     pub fn start(config: &Config) -> Self {
         let told = &config.notifications;
         let (tasks, closing, stop) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());

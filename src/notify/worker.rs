@@ -27,7 +27,8 @@ const TELL_DROPPED: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     line: Arc<Line>,
-    sender: Result<Sender, String>,
+    /// Made with the first message: most verbs of the command line have none to send.
+    sender: Option<Sender>,
     pace: Pace,
     retries: u32,
     retry_delay: Duration,
@@ -50,13 +51,9 @@ struct Circuit {
 
 impl Worker {
     pub(super) fn new(line: Arc<Line>, told: &Notifications, closing: CancellationToken) -> Self {
-        let sender = Sender::new(&line.recipient);
-        if let Err(why) = &sender {
-            warn!("{} gets no notifications: {why}", line.recipient.name);
-        }
         Self {
             line,
-            sender,
+            sender: None,
             pace: Pace::new(told.rate),
             retries: told.retries,
             retry_delay: told.retry_delay,
@@ -109,13 +106,16 @@ impl Worker {
 
     /// Sends it, or gives up.
     async fn deliver(&mut self, notice: &Notice) {
-        let Ok(sender) = &self.sender else { return };
         let name = &self.line.recipient.name;
         let kind = notice.news.kind();
         if self.circuit.is_open(Instant::now()) {
             self.circuit.lost += 1;
             return;
         }
+        let sender = match self.sender.take().map_or_else(|| Sender::new(&self.line.recipient), Ok) {
+            Ok(sender) => self.sender.insert(sender),
+            Err(why) => return self.circuit.failed(name, kind, &why),
+        };
         // One that was left alone gets one try to show that it is back.
         let retries = if self.circuit.failures >= FAILURES { 0 } else { self.retries };
         match deliver(sender, &self.line.recipient, notice, retries, self.retry_delay).await {

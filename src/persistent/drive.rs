@@ -55,6 +55,7 @@ pub(super) struct How {
 
 /// What was done on the way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that happened or not")]
 pub(super) struct Done {
     pub(super) created: bool,
     pub(super) started: bool,
@@ -170,7 +171,7 @@ impl<'a> Drive<'a> {
                             }
                         }
                         Err(failure) => {
-                            let given = GiveUp { why: self.explained(&failure, described.as_ref()), then: Then::Error };
+                            let given = GiveUp { why: explained(&failure, described.as_ref()), then: Then::Error };
                             return self.given_up(given, &look).await;
                         }
                     }
@@ -360,9 +361,8 @@ impl<'a> Drive<'a> {
                     OutcomeKind::Deferred,
                     format!("{why}; it keeps its old image and settings until the next deploy, --force ends the job"),
                 ),
-                Goal::Up { .. } => outcome(OutcomeKind::Deferred, format!("{why}. {LATER}")),
                 Goal::Down => outcome(OutcomeKind::Deferred, format!("{why}; --force ends the job. {LATER}")),
-                Goal::Gone => outcome(OutcomeKind::Deferred, format!("{why}. {LATER}")),
+                Goal::Up { .. } | Goal::Gone => outcome(OutcomeKind::Deferred, format!("{why}. {LATER}")),
             },
             Then::Refused => outcome(OutcomeKind::Failed, why),
             Then::Error => {
@@ -398,19 +398,6 @@ impl<'a> Drive<'a> {
             }
         }
     }
-
-    /// A person builds images; the engine's words would send them to a registry.
-    fn explained(&self, failure: &Failure, described: Option<&Described<'_>>) -> String {
-        match (failure, described) {
-            (Failure::Provider(crate::provider::ProviderError::ImageMissing { image, .. }), Some(described))
-                if described.pool.build.is_some() =>
-            {
-                let pool = &described.pool.name;
-                format!("image `{image}` is not built yet: `runnerfleet build {pool}` makes it")
-            }
-            _ => failure.to_string(),
-        }
-    }
 }
 
 /// What is said of an order that is not finished.
@@ -433,5 +420,18 @@ fn words(step: &Step) -> &'static str {
         Step::RemoveContainer => "removing its container",
         Step::Close | Step::Record { .. } => "writing it down",
         Step::Done | Step::Wait(_) | Step::Blocked(_) | Step::GiveUp(_) => "",
+    }
+}
+
+/// A person builds images; the engine's words would send them to a registry.
+fn explained(failure: &Failure, described: Option<&Described<'_>>) -> String {
+    match (failure, described) {
+        (Failure::Provider(crate::provider::ProviderError::ImageMissing { image, .. }), Some(described))
+            if described.pool.build.is_some() =>
+        {
+            let pool = &described.pool.name;
+            format!("image `{image}` is not built yet: `runnerfleet build {pool}` makes it")
+        }
+        _ => failure.to_string(),
     }
 }

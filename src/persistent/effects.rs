@@ -106,13 +106,11 @@ impl Drive<'_> {
             let _turn = self.inner.starts.acquire().await;
             self.inner.provider.create(&spec).await
         };
-        let id = match timeout(limit, made).await {
-            Ok(made) => made?,
-            Err(_) => {
-                let why = format!("its container was not made within {} s (timeouts.provision)", limit.as_secs());
-                return Err(Failure::Other(why));
-            }
+        let Ok(made) = timeout(limit, made).await else {
+            let why = format!("its container was not made within {} s (timeouts.provision)", limit.as_secs());
+            return Err(Failure::Other(why));
         };
+        let id = made?;
         let digest = spec.kept.map(|kept| kept.spec).unwrap_or_default();
         self.inner
             .change(self.name, |row| {

@@ -211,7 +211,7 @@ impl Inner {
             let mut next = if row.state.name == state {
                 // Another job, one after the other: the history tells both.
                 let mut next = row.clone();
-                next.state.cause = cause.to_owned();
+                cause.clone_into(&mut next.state.cause);
                 next
             } else {
                 row.become_state(state, cause, clock::now()).ok()?
@@ -246,7 +246,7 @@ impl Inner {
             let cause = if kept.is_in_a_crash_loop() { crash_loop(cause) } else { cause.to_owned() };
             let mut next = row.become_state(StateName::Error, cause, now).ok()?;
             next.kept = Some(kept);
-            next.evidence = evidence.clone();
+            next.evidence.clone_from(&evidence);
             Some(next)
         })
         .await?;
@@ -276,15 +276,12 @@ impl Inner {
         let evidence = self.provider.evidence(&container.id).await?;
         self.change(name, |row| {
             let cause = crash_loop("its container");
-            let mut next = match row.become_state(StateName::Error, cause.clone(), clock::now()) {
-                Ok(next) => next,
-                Err(_) => {
-                    let mut next = row.clone();
-                    next.state.cause = cause;
-                    next
-                }
-            };
-            next.evidence = evidence.clone();
+            let mut next = row.become_state(StateName::Error, cause.clone(), clock::now()).unwrap_or_else(|_| {
+                let mut next = row.clone();
+                next.state.cause = cause;
+                next
+            });
+            next.evidence.clone_from(&evidence);
             Some(next)
         })
         .await?;

@@ -80,7 +80,7 @@ pub fn phase(row: Option<&Runner>, container: Option<&Container>, registration: 
     };
     match row.state.name {
         StateName::Created if runs => up(busy),
-        StateName::Created if wanted == Wanted::Absent => Phase::Removing,
+        StateName::Created | StateName::Error if wanted == Wanted::Absent => Phase::Removing,
         StateName::Created if status.is_some() => Phase::Created,
         StateName::Created => Phase::Provisioning,
         StateName::Started => up(busy),
@@ -88,7 +88,6 @@ pub fn phase(row: Option<&Runner>, container: Option<&Container>, registration: 
         StateName::Stopped => down,
         StateName::Removed if wanted == Wanted::Present => Phase::Declared,
         StateName::Removed => Phase::Removed,
-        StateName::Error if wanted == Wanted::Absent => Phase::Removing,
         StateName::Error => Phase::Error,
     }
 }

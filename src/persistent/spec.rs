@@ -181,3 +181,6 @@ pub fn digest(pool: &Pool) -> String {
 pub fn is_kept(pool: &Pool) -> bool {
     matches!(pool.mode, Mode::Persistent { .. })
 }
+
+#[cfg(test)]
+mod tests;

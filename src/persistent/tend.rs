@@ -135,7 +135,7 @@ fn running(view: &View<'_>, row: &Runner, now: Timestamp) -> Tend {
         return if is_known {
             // Events told of its begin; where its end is lost, GitHub's list and the engine together tell it.
             match listed(view, row) {
-                Some(entry) if !entry.is_some_and(|listed| listed.registration.busy) => Tend::Settle,
+                entry if entry.is_idle() => Tend::Settle,
                 _ => Tend::Nothing,
             }
         } else {
@@ -147,38 +147,62 @@ fn running(view: &View<'_>, row: &Runner, now: Timestamp) -> Tend {
     match row.state.name {
         StateName::Created | StateName::Stopped | StateName::Removed => up,
         StateName::Error => match entry {
-            Some(Some(listed)) if listed.registration.status == RegistrationStatus::Online => Tend::Record {
+            Entry::Listed(listed) if listed.registration.status == RegistrationStatus::Online => Tend::Record {
                 state: StateName::Started,
                 job: None,
                 cause: "GitHub lists it as online again".to_owned(),
             },
             // One that GitHub has not seen for a while may come back by itself.
-            Some(Some(listed)) if row.registration == RegistrationHold::Held(listed.registration.id) => Tend::Nothing,
-            Some(_) => up,
-            None => Tend::Nothing,
+            Entry::Listed(listed) if row.registration == RegistrationHold::Held(listed.registration.id) => {
+                Tend::Nothing
+            }
+            Entry::Absent | Entry::Listed(_) => up,
+            Entry::NoList => Tend::Nothing,
         },
         StateName::Running => {
             let over = view.last_job.is_some_and(Job::is_over);
-            let idle = matches!(entry, Some(entry) if !entry.is_some_and(|listed| listed.registration.busy));
-            if over || idle { Tend::Settle } else { Tend::Nothing }
+            if over || entry.is_idle() { Tend::Settle } else { Tend::Nothing }
         }
         StateName::Started => match entry {
             // Its start was not seen to its end.
             _ if !matches!(row.registration, RegistrationHold::Held(_)) => up,
-            None => Tend::Nothing,
-            Some(None) => up,
-            Some(Some(listed)) if listed.registration.busy => {
+            Entry::NoList => Tend::Nothing,
+            Entry::Absent => up,
+            Entry::Listed(listed) if listed.registration.busy => {
                 Tend::Record { state: StateName::Running, job: None, cause: "GitHub lists it as busy".to_owned() }
             }
-            Some(Some(listed)) => offline(listed, now),
+            Entry::Listed(listed) => offline(listed, now),
         },
     }
 }
 
-/// Its entry in a list that was asked for after its last change; none where there is no such list.
-fn listed<'a>(view: &View<'a>, row: &Runner) -> Option<Option<&'a Listed>> {
-    let listing = view.listing.filter(|listing| listing.at > row.state.since)?;
-    Some(listing.runners.get(&row.name))
+/// What GitHub's list says of it.
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    /// There is no list that was asked for after its last change.
+    NoList,
+    /// The list does not have it.
+    Absent,
+    /// The list has it.
+    Listed(&'a Listed),
+}
+
+impl Entry<'_> {
+    /// Whether the list says that it has no job.
+    fn is_idle(self) -> bool {
+        match self {
+            Self::NoList => false,
+            Self::Absent => true,
+            Self::Listed(listed) => !listed.registration.busy,
+        }
+    }
+}
+
+fn listed<'a>(view: &View<'a>, row: &Runner) -> Entry<'a> {
+    match view.listing.filter(|listing| listing.at > row.state.since) {
+        None => Entry::NoList,
+        Some(listing) => listing.runners.get(&row.name).map_or(Entry::Absent, Entry::Listed),
+    }
 }
 
 fn offline(listed: &Listed, now: Timestamp) -> Tend {
@@ -193,3 +217,6 @@ fn offline(listed: &Listed, now: Timestamp) -> Tend {
         cause: format!("GitHub has not seen its agent for {} s, though its container runs", age(now, since).as_secs()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ pub enum ProviderError {
     },
     /// A container of that name is there already.
     #[error(
-        "a container named `{0}` is there already, and it is not this fleet's: remove or rename it, or choose another `name_prefix`"
+        "a container named `{0}` is there already, and it is not this fleet's: remove or rename it, or choose another `name_prefix`; `runnerfleet adopt` takes over those of the tool before this one"
     )]
     NameTaken(RunnerName),
     /// The engine refused.

@@ -82,7 +82,7 @@ impl Client {
     /// See [`RegistryError`].
     pub async fn tags(&self, image: &Reference) -> Result<Vec<String>, RegistryError> {
         let what = image.repository();
-        let mut url = self.url(image, "tags/list")?;
+        let mut url = address(image, "tags/list")?;
         url.query_pairs_mut().append_pair("n", &self.page.to_string());
         let mut tags: Vec<String> = Vec::new();
         for _ in 0..MOST_PAGES {
@@ -141,17 +141,17 @@ impl Client {
             (None, digest) => (digest.unwrap_or("latest"), '@'),
         };
         let what = format!("{}{separator}{name}", image.repository());
-        let url = self.url(image, &format!("manifests/{name}"))?;
+        let url = address(image, &format!("manifests/{name}"))?;
         let question = Question { image, what: &what, method, url, accept: MANIFESTS, longest: LONGEST_MANIFEST };
         self.line.ask(&question).await
     }
+}
 
-    #[expect(clippy::unused_self, reason = "where a mirror could be asked instead")]
-    fn url(&self, image: &Reference, tail: &str) -> Result<Url, RegistryError> {
-        let scheme = if image.is_on_loopback() { "http" } else { "https" };
-        let text = format!("{scheme}://{}/v2/{}/{tail}", image.host(), image.repository());
-        Url::parse(&text).map_err(|_| invalid(image, format!("{text} is no address")))
-    }
+/// Where this is asked.
+fn address(image: &Reference, tail: &str) -> Result<Url, RegistryError> {
+    let scheme = if image.is_on_loopback() { "http" } else { "https" };
+    let text = format!("{scheme}://{}/v2/{}/{tail}", image.host(), image.repository());
+    Url::parse(&text).map_err(|_| invalid(image, format!("{text} is no address")))
 }
 
 fn invalid(image: &Reference, why: String) -> RegistryError {

@@ -28,8 +28,9 @@ const MOST_REDIRECTS: usize = 5;
 /// The way to all registries.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Through the proxy of the environment, if it names one.
-    far: reqwest::Client,
+    /// Through the proxy of the environment, if it names one; or why it cannot be made. (A system without certificates
+    /// can still ask registries on itself.)
+    far: Result<reqwest::Client, String>,
     /// To registries on this machine; no proxy could reach them.
     near: reqwest::Client,
     logins: DockerLogins,
@@ -81,8 +82,21 @@ impl Line {
                 .redirect(onward)
                 .user_agent(concat!("runnerfleet/", env!("CARGO_PKG_VERSION")))
         };
-        let (far, near) = (builder().build()?, builder().no_proxy().build()?);
+        let far = builder().build().map_err(|error| reason(&error));
+        // Plain HTTP: looking for the system's certificates could only fail.
+        let near = builder().no_proxy().tls_certs_only(std::iter::empty()).build()?;
         Ok(Self { far, near, logins, tokens: Mutex::default() })
+    }
+
+    fn client(&self, registry: &str, is_near: bool) -> Result<&reqwest::Client, RegistryError> {
+        match &self.far {
+            _ if is_near => Ok(&self.near),
+            Ok(far) => Ok(far),
+            Err(why) => {
+                let why = format!("TLS cannot be set up on this system ({why}; are its certificates installed?)");
+                Err(RegistryError::Unavailable { registry: registry.to_owned(), why })
+            }
+        }
     }
 
     /// Asks, with what the registry wants to know of us.
@@ -157,7 +171,7 @@ impl Line {
         let scope = format!("repository:{}:pull", image.repository());
         let mut parameters = vec![("scope", scope.as_str())];
         parameters.extend(service.map(|service| ("service", service)));
-        let client = if is_loopback(&host) { &self.near } else { &self.far };
+        let client = self.client(image.registry(), is_loopback(&host))?;
         let request = || match login.map(|found| &found.login) {
             Some(Login::IdentityToken(token)) => {
                 let mut form = parameters.clone();
@@ -207,7 +221,7 @@ impl Line {
         authorization: Option<&HeaderValue>,
     ) -> Result<Result<Answer, Denial>, RegistryError> {
         let Question { image, what, method, url, accept, longest } = question;
-        let client = if image.is_on_loopback() { &self.near } else { &self.far };
+        let client = self.client(image.registry(), image.is_on_loopback())?;
         let registry = || image.registry().to_owned();
         let request = || {
             let request = client.request(method.clone(), url.clone()).header(ACCEPT, *accept);

@@ -163,7 +163,7 @@ impl Hands {
         let work = do_all(self.schedule.clone(), self.actions.clone(), self.notifier.clone(), told);
         // Its own task, so that an action that breaks is a run that failed, and the loop goes on.
         let mut work = tokio::spawn(tokio::time::timeout(LONGEST, work));
-        let mut renew = tokio::time::interval(CLAIM / 4);
+        let mut renew = tokio::time::interval_at(tokio::time::Instant::now() + CLAIM / 4, CLAIM / 4);
         let (progress, error) = loop {
             tokio::select! {
                 ended = &mut work => break match ended {

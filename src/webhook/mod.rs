@@ -1,6 +1,6 @@
 //! The receiver: `POST /webhook`, `GET /healthz`, `GET /readyz`.
 //!
-//! It answers at once and asks nobody: size, signature over the raw bytes, headers, JSON, then the queue. A 2xx answer
+//! It answers at once and asks nobody: source, size, signature over the raw bytes, headers, JSON, then the queue. A 2xx answer
 //! means that the event is on durable storage, or that it is none of ours and the answer says why. It knows nothing of
 //! Docker or GitHub's API.
 
@@ -8,25 +8,22 @@ pub mod payload;
 pub mod signature;
 
 use crate::clock;
-use crate::config::{Config, Intake};
+use crate::config::Config;
+use crate::inbound::sources::Refused;
+use crate::inbound::{Bodies, BodyError, Caller, Sources};
 use crate::model::{DeliveryId, JobFacts};
 use crate::plan::{Match, match_pool};
 use crate::queue::{Pushed, Queue, QueuedEvent};
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::{debug, warn};
-
-/// A body that dribbles in for longer is dropped; GitHub itself gives up after 10 seconds.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the receiver needs.
 #[derive(Clone)]
@@ -37,6 +34,19 @@ pub struct Receiver {
     pub queue: Option<Arc<dyn Queue>>,
     /// The parts that `/readyz` asks.
     pub readiness: Arc<dyn Readiness>,
+    /// Who may deliver.
+    pub sources: Arc<Sources>,
+    /// What reads bodies.
+    pub bodies: Arc<Bodies>,
+}
+
+impl Receiver {
+    /// With bounds and sources as configured.
+    pub fn new(config: Arc<Config>, queue: Option<Arc<dyn Queue>>, readiness: Arc<dyn Readiness>) -> Self {
+        let sources = Arc::new(Sources::new(&config.intake.sources));
+        let bodies = Arc::new(Bodies::new(config.intake.max_body, config.http.limits.body_timeout));
+        Self { config, queue, readiness, sources, bodies }
+    }
 }
 
 /// Which parts of the program are there.
@@ -72,21 +82,27 @@ pub fn router(receiver: Receiver) -> Router {
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let intake = &receiver.config.intake;
-    let body = match read_body(&parts.headers, body, intake).await {
+    let client = parts.extensions.get::<Caller>().map(|caller| caller.address);
+    if let Err(refused) = receiver.sources.admit(client) {
+        debug!(client = ?client, "refused a delivery: {refused}");
+        return not_from_there(refused);
+    }
+    let body = match receiver.bodies.read(&parts.headers, body).await {
         Ok(body) => body,
-        Err(refusal) => return refusal,
+        Err(error) => return unread(&error),
     };
+    let client = client.map(tracing::field::display);
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let delivery = DeliveryId {
         hook: text("x-github-hook-id").unwrap_or_default().to_owned(),
         guid: text("x-github-delivery").unwrap_or_default().to_owned(),
     };
     if let Err(error) = signature::verify(&intake.secrets, text("x-hub-signature-256"), &body) {
-        warn!(delivery = %delivery, "refused a delivery: {error}");
+        warn!(delivery = %delivery, client, "refused a delivery: {error}");
         return answer(StatusCode::UNAUTHORIZED, "refused", error.to_string());
     }
     if let Some(refusal) = wrong_content_type(text("content-type")) {
-        warn!(delivery = %delivery, "refused a delivery: the hook's content type is not application/json");
+        warn!(delivery = %delivery, client, "refused a delivery: the hook's content type is not application/json");
         return refusal;
     }
     let Some(event) = text("x-github-event") else {
@@ -100,7 +116,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
         Ok(payload::Parsed::Ping) => return answer(StatusCode::OK, "pong", None),
         Ok(payload::Parsed::NotOurs(why)) => return answer(StatusCode::OK, "ignored", why),
         Err(error) => {
-            warn!(delivery = %delivery, "refused a delivery: {error}");
+            warn!(delivery = %delivery, client, "refused a delivery: {error}");
             return answer(StatusCode::BAD_REQUEST, "refused", error.to_string());
         }
     };
@@ -119,25 +135,29 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
     }
 }
 
-/// The whole body, or the answer that refuses it. What declares itself too large is refused before it is read.
-async fn read_body(headers: &HeaderMap, body: Body, intake: &Intake) -> Result<Bytes, Response> {
-    let too_large = || {
-        let why = format!("the body is larger than intake.max_body ({} bytes)", intake.max_body);
-        answer(StatusCode::PAYLOAD_TOO_LARGE, "refused", why)
+/// What is told of a delivery from somewhere else. Its body was not read.
+fn not_from_there(refused: Refused) -> Response {
+    match refused {
+        Refused::NotListed(_) => answer(StatusCode::FORBIDDEN, "refused", refused.to_string()),
+        Refused::NotReadYet => later(&refused.to_string()),
+    }
+}
+
+/// What is told of a body that was not read.
+fn unread(error: &BodyError) -> Response {
+    let code = match error {
+        BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        BodyError::NoRoom => return later(&error.to_string()),
     };
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > intake.max_body) {
-        return Err(too_large());
-    }
-    let limit = usize::try_from(intake.max_body).unwrap_or(usize::MAX);
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(error)) => {
-            Err(answer(StatusCode::BAD_REQUEST, "refused", format!("the body could not be read: {error}")))
-        }
-        Err(_) => Err(answer(StatusCode::REQUEST_TIMEOUT, "refused", "the body took too long".to_owned())),
-    }
+    answer(code, "refused", error.to_string())
+}
+
+/// Nothing is wrong with it, and it comes at a bad time.
+fn later(why: &str) -> Response {
+    let answer = answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable", why.to_owned());
+    ([(header::RETRY_AFTER, "30")], answer).into_response()
 }
 
 fn wrong_content_type(content_type: Option<&str>) -> Option<Response> {

@@ -28,7 +28,8 @@ const LAYERS: &[(&str, &str)] = &[
     // What queue and store stand on. Its writer hands to both what they asked of it, and knows their types for that.
     ("durable", "config model queue store"),
     // The shell.
-    ("webhook", "clock config model plan queue"),
+    ("inbound", "clock config github model"),
+    ("webhook", "clock config inbound model plan queue"),
     ("ingest", "clock config model plan queue reconcile::memory store"),
     ("notify", "clock config model notify::event notify::template"),
     ("scheduler", "clock config model notify notify::event store"),
@@ -55,11 +56,11 @@ const LAYERS: &[(&str, &str)] = &[
     // Joins all of them.
     (
         "app",
-        "admin config durable github ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
+        "admin config durable github inbound ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
     ),
     (
         "cli",
-        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation update",
+        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -70,24 +71,31 @@ const LAYERS: &[(&str, &str)] = &[
 const HOMES: &[(&str, &str)] = &[
     ("anyhow", "app.rs cli"),
     ("aws_lc_rs", "simulation/keys.rs"),
-    ("axum", "admin app.rs simulation/github webhook"),
+    ("axum", "admin app.rs inbound simulation/github webhook"),
     ("bollard", "provider/docker"),
     ("clap", "cli simulation/agent"),
     ("clap_complete", "cli"),
     ("comfy_table", "cli"),
     ("hmac", "notify/form simulation webhook"),
+    ("hyper", "inbound"),
+    ("hyper_util", "inbound"),
     ("indicatif", "cli"),
+    ("ipnet", "config github inbound"),
     ("jsonwebtoken", "github simulation/github"),
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
     ("reqwest", "admin/client.rs notify/send.rs registry simulation"),
-    ("rustls", "cli github simulation/github/server.rs"),
+    (
+        "rustls",
+        "cli config/certificate.rs github inbound/tls.rs simulation/agent/connection.rs simulation/github/server.rs",
+    ),
     ("serde_yaml", "cli/output.rs config"),
     ("strsim", "cli/select.rs config"),
     ("globset", "images/ignore.rs"),
     ("prost", "provider/docker/build"),
     ("tar", "images/context.rs provider/docker/probe.rs simulation/image"),
+    ("tokio_rustls", "inbound/tls.rs"),
     ("tracing_subscriber", "cli config"),
 ];
 

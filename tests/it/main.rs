@@ -15,6 +15,8 @@ mod contract;
 mod demo;
 /// The GitHub client against the simulated GitHub and GitHub's OpenAPI description.
 mod github;
+/// The images of the pools, on a real engine with both of its builders.
+mod images;
 /// Who may import whom.
 mod layers;
 /// From a signed webhook to a container and back, on real Docker.

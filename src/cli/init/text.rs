@@ -87,7 +87,11 @@ fn size(answers: &Answers, prefix: &str) -> String {
     let count = answers.count;
     match answers.mode {
         Mode::Persistent => {
-            let last = if count == 1 { String::new() } else { format!(" to {prefix}-{count}") };
+            let last = match count {
+                1 => String::new(),
+                2 => format!(" and {prefix}-2"),
+                _ => format!(" to {prefix}-{count}"),
+            };
             format!("    nb: {count}                          # {prefix}-1{last}; `runnerfleet deploy` makes it so\n")
         }
         Mode::Ephemeral => format!(

@@ -225,7 +225,7 @@ impl Event {
             Self::UpdateAvailable(update) => update.data("current_version", "available_version"),
             Self::UpdateError { image, pools: affected, error } => vec![
                 ("runner_type", text("base")),
-                ("image_name", some(image.as_deref())),
+                ("image_name", text(image.as_deref().unwrap_or("base images"))),
                 ("affected_runners", pools(affected)),
                 ("error_message", text(error)),
             ],

@@ -52,7 +52,9 @@ pub(super) fn payload(recipient: &Recipient, notice: &Notice) -> Payload {
             plain(&slack::body(&fill(card, notice, slack::escape), notice.at, username, channel.as_deref()))
         }
         Form::Discord { username, avatar_url } => {
-            plain(&discord::body(&fill(card, notice, discord::escape), notice.at, username, avatar_url.as_deref()))
+            // A footer knows no marks there.
+            let filled = Filled { footer: footer(notice), ..fill(card, notice, discord::escape) };
+            plain(&discord::body(&filled, notice.at, username, avatar_url.as_deref()))
         }
         Form::Teams { message_card: false } => Payload {
             body: teams::bounded(fill(card, notice, teams::escape), teams::adaptive_card),
@@ -74,7 +76,7 @@ fn plain(body: &Value) -> Payload {
 fn fill(card: Option<&Card>, notice: &Notice, escape: Escape) -> Filled {
     let kind = notice.news.kind();
     let color = card.and_then(|card| card.color).unwrap_or(kind.level().color());
-    let footer = escape(&format!("runnerfleet • {} • {}", notice.instance, notice.host), false);
+    let footer = escape(&footer(notice), false);
     let attachment = card.is_none_or(|card| card.use_attachment);
     let event = match &notice.news {
         News::One(event) => event,
@@ -105,6 +107,11 @@ fn fill(card: Option<&Card>, notice: &Notice, escape: Escape) -> Filled {
         None => return Filled { title, text, color, fields: values.facts(escape), attachment, footer },
     };
     Filled { title, text, color, fields: fields.collect(), attachment, footer }
+}
+
+/// Who says it.
+fn footer(notice: &Notice) -> String {
+    format!("runnerfleet • {} • {}", notice.instance, notice.host)
 }
 
 fn digest_text(count: usize, first: &[Event], escape: Escape) -> String {

@@ -65,7 +65,7 @@ impl Docker {
             let Some(inspected) = self.inspect_any(&id).await? else { continue };
             found.push(match missing_sign(&inspected, &name, &url) {
                 None => {
-                    let running = inspected.state.and_then(|state| state.running) == Some(true);
+                    let running = runs(&inspected);
                     AtName::Former(Former { runner: RunnerName::new(name), url, id: ContainerId::new(id), running })
                 }
                 Some(Missing::Ours) => AtName::Ours(RunnerName::new(name)),
@@ -88,9 +88,7 @@ impl Docker {
             Ok(top) => Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process))),
             Err(failure) if failure.is(404) || failure.is(409) => Ok(false),
             Err(failure) => match self.inspect_any(former.id.as_str()).await? {
-                Some(found) if found.state.as_ref().and_then(|state| state.running) == Some(true) => {
-                    Err(failure.into())
-                }
+                Some(found) if runs(&found) => Err(failure.into()),
                 Some(_) | None => Ok(false),
             },
         }
@@ -138,6 +136,10 @@ impl Docker {
             Err(failure) => Err(failure.into()),
         }
     }
+}
+
+fn runs(found: &ContainerInspectResponse) -> bool {
+    found.state.as_ref().and_then(|state| state.running) == Some(true)
 }
 
 /// Why a container is not one of the former tool.

@@ -4,7 +4,7 @@ use super::connection::{CHANGE, Failure, LOOK_UP};
 use super::containers::runner_of;
 use super::{Docker, body};
 use crate::config::Network;
-use crate::model::{ContainerId, RunnerName};
+use crate::model::{ContainerId, RunnerName, built_image};
 use crate::provider::{ContainerSpec, ProviderError};
 use bollard::container::AttachContainerResults;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
@@ -67,10 +67,11 @@ impl Docker {
         .map_err(|failure| match failure {
             failure if is_missing_image(&failure) => ProviderError::ImageMissing {
                 image: spec.image.clone(),
-                why: format!(
-                    "not on this engine, and this pool does not pull; `docker pull {}` fetches it",
-                    spec.image
-                ),
+                why: if spec.image == built_image::current(&self.instance, &spec.pool) {
+                    format!("it was not built on this engine: `runnerfleet build {}` does that", spec.pool)
+                } else {
+                    format!("not on this engine, and this pool does not pull; `docker pull {}` fetches it", spec.image)
+                },
             },
             failure if failure.is(409) => ProviderError::NameTaken(spec.runner.clone()),
             failure => failure.into(),

@@ -18,7 +18,8 @@ where
     tokio::task::spawn_blocking(move || {
         let mut pipe = BufWriter::with_capacity(PIECE, Pipe(sender.clone()));
         if let Err(error) = write(&mut pipe).and_then(|()| pipe.flush()) {
-            // Where nobody reads any more, the engine's own error is told.
+            // What it holds must not follow the error. Where nobody reads any more, the engine's own error is told.
+            let _ = pipe.into_parts();
             let _ = sender.blocking_send(Err(error));
         }
     });

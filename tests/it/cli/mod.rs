@@ -1,5 +1,6 @@
 //! What a person types, through the real program.
 
+mod adopt;
 mod alone;
 mod beside;
 mod config;

@@ -6,6 +6,7 @@ mod fuzz;
 mod legacy;
 mod notifications;
 mod pools;
+mod receiver;
 mod schedule;
 mod secrets;
 mod values;

@@ -138,7 +138,7 @@ fn placeholders_are_checked_against_the_event() {
     let with = |event: &str, text: &str| {
         format!("webhooks: {{slack: {{webhook_url: 'https://h/x', templates: {{{event}: {{text: '{text}'}}}}}}}}\n")
     };
-    let at = "10:93 webhooks.slack.templates.runner_error.text";
+    let at = "10:81 webhooks.slack.templates.runner_error.text";
     assert_eq!(
         faults(&with("runner_error", "{runer_name}")),
         [format!("{at}: `{{runer_name}}` is not known of `runner_error`; did you mean `{{runner_name}}`?")]
@@ -149,7 +149,7 @@ fn placeholders_are_checked_against_the_event() {
     assert!(faults(&with("default", "{nonsense}"))[0].contains("is not known of any event"));
     assert_eq!(
         faults(&with("runner_eror", "x")),
-        ["10:80 webhooks.slack.templates.runner_eror: is a template of no event; did you mean `runner_error`?"]
+        ["10:73 webhooks.slack.templates.runner_eror: is a template of no event; did you mean `runner_error`?"]
     );
     for text in ["{runner_name", "{}", "{a.b}", "{x.__class__}"] {
         assert_eq!(faults(&with("runner_error", text)).len(), 1, "{text}");

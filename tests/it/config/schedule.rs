@@ -57,8 +57,8 @@ fn the_old_tools_defaults_are_raised_and_told() {
     assert_eq!(
         warnings(old),
         [
-            "10:45 scheduler.check_interval: is raised to one minute; registries and GitHub count each look; `6h` is plenty",
-            "10:229 scheduler.webhook: never had an effect; recipients stand under `webhooks`",
+            "10:44 scheduler.check_interval: is raised to one minute; registries and GitHub count each look; `6h` is plenty",
+            "10:195 scheduler.webhook: never had an effect; recipients stand under `webhooks`",
         ]
     );
 }

@@ -167,6 +167,7 @@ fn the_annotated_example_works_and_agrees_with_the_schema() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("runners_config.yaml")).unwrap();
     std::fs::write(folder.path().join("runners_config.yaml"), &text).unwrap();
+    std::os::unix::fs::symlink(root.join("dockerfiles"), folder.path().join("dockerfiles")).unwrap();
     let key = folder.path().join("app.pem");
     std::fs::write(&key, KEY).unwrap();
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -178,14 +179,25 @@ fn the_annotated_example_works_and_agrees_with_the_schema() {
     let loaded =
         config::load(&folder.path().join("runners_config.yaml"), &vars).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings, []);
+    let summary = config::summary(&loaded.config);
+    let lines: Vec<&str> = summary.lines().collect();
+    let arch = architecture();
     assert_eq!(
-        config::summary(&loaded.config),
-        format!(
-            "small  linux,self-hosted,small,{arch} at acme, 1 idle, at most 10, ghcr.io/actions/actions-runner:2.336.0\n\
-             build  build,linux,self-hosted,{arch},xl at acme, 0 idle, at most 2, ghcr.io/acme/build-runner:2026.11",
-            arch = architecture()
-        )
+        lines[..3],
+        [
+            format!(
+                "small   linux,self-hosted,small,{arch} at acme, 1 idle, at most 10, ghcr.io/actions/actions-runner:2.336.0"
+            ),
+            format!(
+                "build   build,linux,self-hosted,{arch},xl at acme, 0 idle, at most 2, ghcr.io/acme/build-runner:2026.11"
+            ),
+            format!(
+                "node22  linux,node,node22,self-hosted,{arch} at acme, 2 kept, runnerfleet/default/node22:current from dockerfiles/node/Dockerfile"
+            ),
+        ]
     );
+    let kept: Vec<_> = loaded.config.persistent_pools().map(|(pool, count)| (pool.name.as_str(), count)).collect();
+    assert_eq!(kept, [("node22", 2), ("node24", 1), ("php82", 1), ("php83", 1), ("php84", 1)]);
     let Backend::Embedded { path } = &loaded.config.store.backend else { panic!() };
     assert_eq!(*path, folder.path().join("data/runnerfleet.redb"));
     super::fuzz::assert_fits_schema(&text);
@@ -221,19 +233,22 @@ fn the_comments_of_the_example_are_valid_keys() {
     let text = uncommented.join("\n");
     let vars = |name: &str| match name {
         "REDIS_URL" => Some("redis://r:6379/0".to_owned()),
+        "SLACK_WEBHOOK" => Some("https://hooks.slack.com/services/T/B/x".to_owned()),
         "GITHUB_APP_KEY_FILE" => Some("Cargo.toml".to_owned()),
+        "SLACK_WEBHOOK_URL" | "DISCORD_WEBHOOK_URL" | "TEAMS_WEBHOOK_URL" | "OPS_WEBHOOK_URL" => {
+            Some("https://hooks.acme.org/x".to_owned())
+        }
+        "OPS_WEBHOOK_SECRET" => Some("s3cret".to_owned()),
         _ => env(name),
     };
     let unknown = match config::parse(&text, "example", root, &vars, "h") {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(told).collect(),
     };
-    // The key file is no key, and both ways to reach Redis are shown.
-    assert_eq!(unknown.len(), 2, "{unknown:#?}\n{text}");
-    assert!(
-        unknown.iter().all(|problem| problem.contains("github.auth.app") || problem.contains("both `url` and")),
-        "{unknown:#?}"
-    );
+    // The key file is no key, both ways to reach Redis are shown, and there is no certificate here.
+    assert_eq!(unknown.len(), 3, "{unknown:#?}\n{text}");
+    let expected = ["github.auth.app", "both `url` and", "http.tls.cert"];
+    assert!(unknown.iter().all(|problem| expected.iter().any(|part| problem.contains(part))), "{unknown:#?}");
 }
 
 #[test]

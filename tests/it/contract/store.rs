@@ -2,7 +2,7 @@
 
 use super::{Bed, Parts, SOON, at, completed, job, on_both, runner, through};
 use jiff::ToSpan;
-use runnerfleet::model::{HostId, Job, JobState, PoolName, Runner, RunnerName, StateName};
+use runnerfleet::model::{HostId, Job, JobState, Kept, PoolName, Runner, RunnerName, StateName, Wanted};
 use runnerfleet::store::{Reservation, Reserved, Saved, Store, StoreChange, Versioned};
 use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
@@ -19,6 +19,8 @@ on_both!(
     bounds_of_pool_fleet_and_host_hold,
     a_runner_that_is_taken_over_counts_on_its_new_host,
     a_name_is_taken_for_as_long_as_its_row_stands,
+    a_persistent_runner_holds_a_place_and_is_no_supply,
+    a_persistent_runner_comes_back_in_the_place_of_its_own_row,
     changes_of_all_managers_are_told_in_order,
     leases_are_seen_by_all_and_age_out,
     only_what_is_over_is_forgotten,
@@ -244,6 +246,49 @@ async fn a_runner_that_is_taken_over_counts_on_its_new_host(mut bed: Bed) {
     one.owner = HostId::new("b");
     put(&store, 2, one).await;
     assert_eq!(store.reserve(two).await.unwrap(), Reserved::Granted(1));
+}
+
+/// A persistent runner that is there.
+fn kept(name: &str, wanted: Wanted) -> Runner {
+    Runner { kept: Some(Kept::new(1, wanted)), ..runner(name, "linux", "a") }
+}
+
+async fn a_persistent_runner_holds_a_place_and_is_no_supply(mut bed: Bed) {
+    let Parts { store, .. } = bed.manager("a");
+    // No demand is needed for it, and its pool has no other bound than its number.
+    let one = Reservation { pool_max: 0, ..wish(kept("kept-1", Wanted::Present)) };
+    assert_eq!(store.reserve(one).await.unwrap(), Reserved::Granted(1));
+    save(&store, 0, queued(1, "linux")).await;
+    // The job's demand is not covered by it.
+    assert_eq!(store.reserve(wish(runner("linux-1", "linux", "a"))).await.unwrap(), Reserved::Granted(1));
+    // Fleet and host count both.
+    for full in [
+        Reservation { fleet_max: 2, ..wish(kept("kept-2", Wanted::Present)) },
+        Reservation { host_max: 2, ..wish(kept("kept-2", Wanted::Present)) },
+    ] {
+        assert_eq!(store.reserve(full).await.unwrap(), Reserved::Full);
+    }
+    let three = Reservation { fleet_max: 3, host_max: 3, ..wish(kept("kept-2", Wanted::Present)) };
+    assert_eq!(store.reserve(three).await.unwrap(), Reserved::Granted(1));
+}
+
+async fn a_persistent_runner_comes_back_in_the_place_of_its_own_row(mut bed: Bed) {
+    let Parts { store, .. } = bed.manager("a");
+    assert_eq!(store.reserve(wish(kept("kept-1", Wanted::Present))).await.unwrap(), Reserved::Granted(1));
+    let mut removed = kept("kept-1", Wanted::Present);
+    removed.state.name = StateName::Removed;
+    assert_eq!(put(&store, 1, removed.clone()).await, 2);
+    // It holds no place while it is removed, and is not forgotten while it is wanted.
+    assert_eq!(store.forget(removed.state.since + 1.hour()).await.unwrap(), 0);
+    let only = |seen| Reservation { seen, fleet_max: 1, ..wish(kept("kept-1", Wanted::Present)) };
+    assert_eq!(store.reserve(only(0)).await.unwrap(), Reserved::NameTaken);
+    assert_eq!(store.reserve(only(1)).await.unwrap(), Reserved::NameTaken);
+    assert_eq!(store.reserve(only(2)).await.unwrap(), Reserved::Granted(3));
+    assert_eq!(store.load().await.unwrap().runners.len(), 1);
+    let mut unwanted = kept("kept-1", Wanted::Absent);
+    unwanted.state.name = StateName::Removed;
+    put(&store, 3, unwanted.clone()).await;
+    assert_eq!(store.forget(unwanted.state.since + 1.hour()).await.unwrap(), 1);
 }
 
 async fn a_name_is_taken_for_as_long_as_its_row_stands(mut bed: Bed) {

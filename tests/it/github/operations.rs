@@ -169,3 +169,24 @@ async fn a_job_is_told_as_an_event() {
     }
     assert_eq!(server.count(), before);
 }
+
+#[tokio::test]
+async fn the_networks_of_hooks_are_asked_for_without_a_token() {
+    let server = Server::start().await;
+    let meta = |hooks: Value| Reply::json(200, &json!({ "verifiable_password_authentication": false, "hooks": hooks }));
+    let hooks = json!(["192.30.252.0/22", "2606:50c0::/32", "192.0.2.7/32"]);
+    for client in [client(&server), app(&server)] {
+        server.on("GET /meta", [meta(hooks.clone())]);
+        let networks: Vec<_> = client.hook_networks().await.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(json!(networks), hooks);
+        for none in [meta(json!([])), meta(Value::Null), meta(json!(["example.org"]))] {
+            server.on("GET /meta", [none]);
+            let error = client.hook_networks().await.unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+        }
+    }
+    assert!(server.asked("GET /meta").iter().all(|asked| !asked.headers.contains_key("authorization")));
+    server
+        .on("GET /meta", [Reply::message(403, "no").header("x-ratelimit-remaining", "0").header("retry-after", "60")]);
+    assert!(matches!(client(&server).hook_networks().await, Err(Error::RateLimited { .. })));
+}

@@ -110,7 +110,7 @@ async fn a_newer_image_is_seen_and_rolled_out() {
     assert_eq!(changes(&app).await, [(runner.clone(), ChangeKind::Keep)]);
     // The tag moves.
     let other = format!("{runner}-other");
-    docker(&["create", "--name", &other, &tag]);
+    docker(&["create", "--name", &other, &tag, "/bin/sh"]);
     let made = docker(&["commit", "--change", "LABEL moved=yes", &other]);
     docker(&["rm", &other]);
     docker(&["tag", made.trim(), &tag]);

@@ -176,6 +176,13 @@ impl TestFleet {
         for id in ids(&["network", "ls"]) {
             let _ = Command::new("docker").args(["network", "rm", &id]).output();
         }
+        // Images are labelled by another name than containers, which inherit the labels of their image.
+        let built = format!("label=runnerfleet.image.instance={}", self.instance);
+        let images = Command::new("docker").args(["images", "-aq", "--filter", &built]).output();
+        let images = images.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for id in images.split_whitespace() {
+            let _ = Command::new("docker").args(["rmi", "-f", id]).output();
+        }
         for rule in self.rules() {
             let _ = Command::new("iptables").args(["-w", "5"]).args(rule.replacen("-A", "-D", 1).split(' ')).output();
         }

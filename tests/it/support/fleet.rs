@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, Intake, Limits, Log, Mode, Network, Notifications, Pool,
-    RegistrationKind, Resources, Security, StoreConfig, UpdatePolicy, Versions,
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, Mode, Network, Notifications,
+    Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
@@ -63,6 +63,7 @@ pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
             secrets: vec![SecretString::from("webhook-secret")],
             max_body: 25 << 20,
             dedupe_ttl: Duration::from_secs(72 * 3600),
+            sources: Sources::Anywhere,
         },
         store: StoreConfig {
             backend: Backend::Embedded { path: folder.join("runnerfleet.redb") },
@@ -72,6 +73,14 @@ pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
         http: Http {
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_socket: folder.join("runnerfleet.sock"),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            limits: HttpLimits {
+                connections: 2048,
+                connections_per_address: 2048,
+                header_timeout: Duration::from_secs(10),
+                body_timeout: Duration::from_secs(20),
+            },
         },
         docker: Docker { url: None, max_runners: 100, reserve_memory: 0, concurrent_starts: None },
         limits: Limits { max_runners: 100, disk_free_min: 0 },

@@ -113,11 +113,14 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        // What was pulled from here is good for nothing any more.
-        let images = Command::new("docker").args(["images", "--format", "{{.Repository}}:{{.Tag}}"]).output();
-        let images = images.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        for image in images.lines().filter(|image| image.starts_with(&self.address)) {
-            let _ = Command::new("docker").args(["rmi", "-f", image]).output();
+        // What was pulled from here is good for nothing any more. By name: other names of an image stay.
+        let names = ["{{.Repository}}:{{.Tag}}", "{{.Repository}}@{{.Digest}}"];
+        for format in names {
+            let images = Command::new("docker").args(["images", "--digests", "--format", format]).output();
+            let images = images.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+            for image in images.lines().filter(|name| name.starts_with(&self.address) && !name.ends_with("<none>")) {
+                let _ = Command::new("docker").args(["rmi", "-f", image]).output();
+            }
         }
     }
 }

@@ -4,19 +4,30 @@
 mod anything;
 /// What each kind of delivery is answered, and what it leaves in the queue.
 mod deliveries;
+/// Slow, silent, too many, too large: what clients may take up.
+mod limits;
 /// Ingest: orders, repetitions, re-runs.
 mod order;
 /// `/healthz` and `/readyz`.
 mod probes;
+/// Clients behind a proxy, and those who only say so.
+mod proxies;
 /// What is refused, and that nothing of it is stored.
 mod refusals;
+/// From where deliveries are taken.
+mod sources;
 /// Many at once, and the store away.
 mod storms;
+/// A certificate of its own.
+mod tls;
+/// HTTP by hand, for what no library does.
+mod wire;
 
 use crate::support::fleet;
 use crate::support::payload::{Payload, sign};
 use crate::support::redis::RedisServer;
 use runnerfleet::config::{Backend, Config};
+use runnerfleet::inbound::{Bodies, Inbound, Sources};
 use runnerfleet::ingest;
 use runnerfleet::model::{Job, JobId, JobKey};
 use runnerfleet::queue::{Queue, QueuedEvent};
@@ -121,6 +132,9 @@ struct Parts {
     store: Arc<dyn Store>,
     memory: Arc<Memory>,
     ingest: Option<AbortOnDropHandle<()>>,
+    bodies: Arc<Bodies>,
+    sources: Arc<Sources>,
+    stop: CancellationToken,
     server: AbortOnDropHandle<()>,
 }
 
@@ -146,18 +160,22 @@ impl Door {
     async fn serve(config: Arc<Config>, dir: Arc<TempDir>) -> Self {
         let (queue, store) = runnerfleet::app::open_store(&config).unwrap();
         let memory = Arc::new(Memory::new(config.host.clone()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(config.http.listen).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let routes =
-            router(Receiver { config: config.clone(), queue: Some(queue.clone()), readiness: Arc::new(AllWell) });
-        let server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
-        let client = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
-        Self { config, addr, client, parts: Some(Parts { queue, store, memory, ingest: None, server }), dir }
+        let receiver = Receiver::new(config.clone(), Some(queue.clone()), Arc::new(AllWell));
+        let (bodies, sources) = (receiver.bodies.clone(), receiver.sources.clone());
+        let inbound = Inbound::open(&config.http).unwrap();
+        let stop = CancellationToken::new();
+        let server = inbound.serve(listener, router(receiver), stop.clone());
+        let server = AbortOnDropHandle::new(tokio::spawn(server));
+        let client = http_client();
+        let parts = Parts { queue, store, memory, ingest: None, bodies, sources, stop, server };
+        Self { config, addr, client, parts: Some(parts), dir }
     }
 
     /// The same program after it ended and started again, on the same files.
     async fn restarted(mut self) -> Self {
-        let Parts { queue, store, memory, ingest, server } = self.parts.take().unwrap();
+        let Parts { queue, store, memory, ingest, server, .. } = self.parts.take().unwrap();
         for task in [Some(server), ingest].into_iter().flatten() {
             task.abort();
             let _ = task.await;
@@ -228,6 +246,18 @@ impl Door {
         assert_eq!(stored, known.map(|job| (version, job.as_ref().clone())), "store and memory agree");
         stored
     }
+}
+
+/// As the command line does for the program.
+fn provide_cryptography() {
+    // An error only says that another test of this process was first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A client that goes nowhere but where it is sent.
+fn http_client() -> reqwest::Client {
+    provide_cryptography();
+    reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap()
 }
 
 /// Waits for a state, with a bound.

@@ -20,11 +20,11 @@ async fn readyz(parts: &[(&'static str, Result<&str, &str>)]) -> (u16, Value) {
     let readiness = Arc::new(Said(parts.iter().map(|(name, said)| (*name, own(*said))).collect()));
     let dir = tempfile::tempdir().unwrap();
     let config = Arc::new(fleet::config(dir.path().to_owned(), "fleet", Vec::new()));
-    let routes = router(Receiver { config, queue: None, readiness });
+    let routes = router(Receiver::new(config, None, readiness));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/readyz", listener.local_addr().unwrap());
     let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
-    let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+    let answer = super::http_client().get(url).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
@@ -52,4 +52,21 @@ async fn readyz_is_503_and_says_why_when_one_is_not() {
     assert_eq!(body["ready"], false);
     assert_eq!(body["parts"]["store"]["ok"], true);
     assert_eq!(body["parts"]["docker"], json!({ "ok": false, "why": "no socket at /var/run/docker.sock" }));
+}
+
+#[tokio::test]
+async fn without_a_secret_nothing_is_received_and_the_probes_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = fleet::config(dir.path().to_owned(), "fleet", Vec::new());
+    config.intake.secrets.clear();
+    let routes = router(Receiver::new(Arc::new(config), None, Arc::new(Said(BTreeMap::new()))));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let delivery = client.post(format!("{url}/webhook")).body("{}").send().await.unwrap();
+    assert_eq!(delivery.status(), 404);
+    for probe in ["healthz", "readyz"] {
+        assert_eq!(client.get(format!("{url}/{probe}")).send().await.unwrap().status(), 200);
+    }
 }

@@ -188,7 +188,7 @@ async fn a_body_that_never_ends_is_refused_at_the_cap() {
 }
 
 /// Opens a connection and sends the head of a delivery whose body is still to come.
-async fn speak(door: &Door, length: &str) -> TcpStream {
+pub(super) async fn speak(door: &Door, length: &str) -> TcpStream {
     let mut head = format!("POST /webhook HTTP/1.1\r\nhost: {}\r\n{length}\r\n", door.addr);
     for (name, value) in &Delivery::bytes("workflow_job", Vec::new()).headers {
         write!(head, "{name}: {value}\r\n").unwrap();
@@ -199,7 +199,7 @@ async fn speak(door: &Door, length: &str) -> TcpStream {
 }
 
 /// The one answer of a connection that the receiver then closes.
-async fn answer(stream: &mut TcpStream) -> Answer {
+pub(super) async fn answer(stream: &mut TcpStream) -> Answer {
     let mut text = String::new();
     timeout(SOON, stream.read_to_string(&mut text)).await.expect("it answers and closes").unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

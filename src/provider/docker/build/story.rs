@@ -154,7 +154,8 @@ impl Story {
             told = Some((HeardKind::Begin, step.text.clone()));
         }
         if let Some((kind, text)) = told.filter(|_| !is_own) {
-            news(step.news(kind, text, self.percent()));
+            // What has no number comes when all that have one are done.
+            news(step.news(kind, text, step.number.and(self.percent())));
         }
     }
 
@@ -306,8 +307,8 @@ mod tests {
         line(serde_json::json!({ "id": "moby.buildkit.trace", "aux": text }))
     }
 
-    fn at(seconds: i64) -> Option<Moment> {
-        Some(Moment { seconds, nanos: 0 })
+    fn at(seconds: i64) -> Moment {
+        Moment { seconds, nanos: 0 }
     }
 
     fn vertex(name: &str) -> Vertex {
@@ -356,7 +357,7 @@ mod tests {
         );
         assert_eq!(end.unwrap(), "sha256:1");
 
-        let many: String = (0..30).map(|number| format!("line {number}\n")).collect();
+        let many: String = (0..30).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n");
         let error =
             serde_json::json!({ "errorDetail": { "code": 3, "message": "m" }, "error": "returned a non-zero code: 3" });
         let (_, end) = told(vec![stream("Step 2/2 : RUN make"), stream(&many), line(error)]);
@@ -367,9 +368,9 @@ mod tests {
 
     #[test]
     fn buildkit() {
-        let own = Vertex { started: at(1), ..vertex("[internal] load remote build context") };
-        let cached = Vertex { cached: true, started: at(1), completed: at(1), ..vertex("[1/3] FROM a") };
-        let run = Vertex { started: at(2), ..vertex("[build 2/3] RUN make\nmore") };
+        let own = Vertex { started: Some(at(1)), ..vertex("[internal] load remote build context") };
+        let cached = Vertex { cached: true, started: Some(at(1)), completed: Some(at(1)), ..vertex("[1/3] FROM a") };
+        let run = Vertex { started: Some(at(2)), ..vertex("[build 2/3] RUN make\nmore") };
         let log = |msg: &str| {
             let log = VertexLog { vertex: run.digest.clone(), msg: msg.as_bytes().to_vec() };
             trace(&Status { logs: vec![log], ..Default::default() })
@@ -382,7 +383,7 @@ mod tests {
             log("10%\r20%\rpa"),
             log("rt\n\x1b[31mred\x1b[0m\n"),
             trace(&Status { statuses: vec![moved], ..Default::default() }),
-            of(vec![Vertex { completed: at(5), ..run.clone() }]),
+            of(vec![Vertex { completed: Some(at(5)), ..run.clone() }]),
             line(serde_json::json!({ "id": "moby.image.id", "aux": { "ID": "sha256:2" } })),
         ];
         let (heard, end) = told(messages);
@@ -402,12 +403,12 @@ mod tests {
 
     #[test]
     fn buildkit_names_the_step_that_failed() {
-        let run = Vertex { started: at(2), ..vertex("[2/3] RUN make") };
+        let run = Vertex { started: Some(at(2)), ..vertex("[2/3] RUN make") };
         let log = VertexLog { vertex: run.digest.clone(), msg: b"no rule, token ghs_16C7e42F292c6912E7".to_vec() };
         let (_, end) = told(vec![
             of(vec![vertex("[1/3] FROM a"), run.clone()]),
             trace(&Status { logs: vec![log], ..Default::default() }),
-            of(vec![Vertex { completed: at(3), error: "exit code: 2".to_owned(), ..run }]),
+            of(vec![Vertex { completed: Some(at(3)), error: "exit code: 2".to_owned(), ..run }]),
             line(serde_json::json!({ "error": "executor failed running [make]: exit code: 2" })),
         ]);
         assert_eq!(
