@@ -115,7 +115,7 @@ impl Bodies {
             return Err(BodyError::TooLarge(self.largest));
         }
         let first = declared.unwrap_or(SMALL.min(self.largest));
-        let mut room = vec![self.reserve(first).await?];
+        let mut room = vec![self.reserve(first, self.timeout).await?];
         let bytes = tokio::time::timeout(self.timeout, self.collect(body, declared, &mut room))
             .await
             .map_err(|_| BodyError::TooSlow)??;
@@ -150,7 +150,8 @@ impl Bodies {
                     }
                     if length > reserved {
                         // It did not say how long it is, and is no small one. Who has this room waits for nobody.
-                        room.push(self.reserve(self.largest).await?);
+                        // Within the time of the whole body, so that the answer is the true one: no room, not a slow sender.
+                        room.push(self.reserve(self.largest, self.timeout / 2).await?);
                         reserved = self.largest;
                         bytes.reserve_exact(permits(reserved).saturating_sub(bytes.len()));
                     }
@@ -170,10 +171,10 @@ impl Bodies {
     }
 
     /// Room for so many bytes; waited for, within bounds.
-    async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, BodyError> {
+    async fn reserve(&self, bytes: u64, patience: Duration) -> Result<OwnedSemaphorePermit, BodyError> {
         let room = if bytes <= SMALL { &self.small } else { &self.large };
         let wanted = u32::try_from(bytes).map_err(|_| BodyError::NoRoom)?;
-        let taken = tokio::time::timeout(self.timeout, Arc::clone(room).acquire_many_owned(wanted)).await;
+        let taken = tokio::time::timeout(patience, Arc::clone(room).acquire_many_owned(wanted)).await;
         let permit = taken.map_err(|_| BodyError::NoRoom)?.map_err(|_| BodyError::NoRoom)?;
         self.peak.fetch_max(self.reserved(), Ordering::Relaxed);
         Ok(permit)

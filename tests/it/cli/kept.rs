@@ -81,9 +81,16 @@ async fn told(program: &Program, file: &str, code: i32, arguments: &[&str]) -> S
 
 /// Whether a run may come by this step or not, as time will have it.
 fn is_passing(line: &str) -> bool {
-    ["writing it down", "trying again", "waiting for another action", "waiting for its turn", "waiting until"]
-        .iter()
-        .any(|words| line.contains(words))
+    [
+        "writing it down",
+        "trying again",
+        "waiting for another action",
+        "waiting for its turn",
+        "waiting until",
+        "making sure",
+    ]
+    .iter()
+    .any(|words| line.contains(words))
 }
 
 async fn said(program: &Program, arguments: &[&str]) -> Said {
