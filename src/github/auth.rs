@@ -37,6 +37,8 @@ pub(super) enum Purpose {
     Runners,
     /// Reading jobs of any repository of the account.
     Jobs,
+    /// Seeing which repositories there are, and what is left of the limits.
+    Metadata,
 }
 
 /// On whose behalf a request is made.
@@ -125,7 +127,7 @@ impl Acting {
     fn key(&self) -> TokenKey {
         let repository = match (self.purpose, &self.scope) {
             (Purpose::Runners, Scope::Repository { .. }) => Some(self.scope.to_string().to_lowercase()),
-            (Purpose::Runners, Scope::Organization(_)) | (Purpose::Jobs, _) => None,
+            (Purpose::Runners, Scope::Organization(_)) | (Purpose::Jobs | Purpose::Metadata, _) => None,
         };
         TokenKey { account: self.account(), repository, purpose: self.purpose }
     }
@@ -134,6 +136,7 @@ impl Acting {
     fn narrowed(&self) -> serde_json::Value {
         match (self.purpose, &self.scope) {
             (Purpose::Jobs, _) => json!({ "permissions": { "actions": "read" } }),
+            (Purpose::Metadata, _) => json!({ "permissions": { "metadata": "read" } }),
             (Purpose::Runners, Scope::Organization(_)) => {
                 json!({ "permissions": { "organization_self_hosted_runners": "write" } })
             }
@@ -147,6 +150,7 @@ impl Acting {
     fn needs(&self) -> &'static str {
         match (self.purpose, &self.scope) {
             (Purpose::Jobs, _) => "actions=read",
+            (Purpose::Metadata, _) => "metadata=read",
             (Purpose::Runners, Scope::Organization(_)) => "organization_self_hosted_runners=write",
             (Purpose::Runners, Scope::Repository { .. }) => "administration=write",
         }

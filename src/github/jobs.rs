@@ -63,14 +63,7 @@ impl Client {
         id: JobId,
     ) -> Result<Option<JobEvent>, Error> {
         let what = format!("read job {id} of `{repository}`");
-        let scope = match Scope::try_from(repository.as_str().to_owned()) {
-            // A dotted segment would lead to another path.
-            Ok(scope @ Scope::Repository { .. }) if !repository.as_str().split('/').any(|part| part == "..") => scope,
-            Ok(_) | Err(_) => {
-                let message = format!("`{repository}` is not `owner/name`");
-                return Err(Error::Invalid { what, message });
-            }
-        };
+        let scope = scope_of(repository, &what)?;
         let path = format!("{}/actions/jobs/{id}", scope.api_path());
         let acting = Acting { scope, purpose: Purpose::Jobs, hint: installation };
         let answer = self.ask(&acting, &Request::get(Endpoint::Job, path, what.clone())).await?;
@@ -82,6 +75,18 @@ impl Client {
             }
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(refusal(&answer, &what, Line::now())),
+        }
+    }
+}
+
+/// The scope of a repository that an event named.
+pub(super) fn scope_of(repository: &RepoName, what: &str) -> Result<Scope, Error> {
+    match Scope::try_from(repository.as_str().to_owned()) {
+        // A dotted segment would lead to another path.
+        Ok(scope @ Scope::Repository { .. }) if !repository.as_str().split('/').any(|part| part == "..") => Ok(scope),
+        Ok(_) | Err(_) => {
+            let message = format!("`{repository}` is not `owner/name`");
+            Err(Error::Invalid { what: what.to_owned(), message })
         }
     }
 }

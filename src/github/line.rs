@@ -57,6 +57,12 @@ pub(super) enum Endpoint {
     Job,
     /// Installations and their tokens.
     Installation,
+    /// Lists of repositories.
+    Repositories,
+    /// The App's hook and its log.
+    Hook,
+    /// The making of an App.
+    Manifest,
     /// Who we are.
     Ourselves,
 }
@@ -94,11 +100,14 @@ impl Limits {
     fn resource(&self, endpoint: Endpoint) -> String {
         self.named.get(&endpoint).cloned().unwrap_or_else(|| match endpoint {
             Endpoint::Jit | Endpoint::RegistrationToken => "actions_runner_registration".to_owned(),
+            Endpoint::Manifest => "integration_manifest".to_owned(),
             Endpoint::Runners
             | Endpoint::DeleteRunner
             | Endpoint::Groups
             | Endpoint::Job
             | Endpoint::Installation
+            | Endpoint::Repositories
+            | Endpoint::Hook
             | Endpoint::Ourselves => "core".to_owned(),
         })
     }

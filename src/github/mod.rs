@@ -5,22 +5,32 @@
 //! A request goes from an operation (`runners`, `jobs`, `groups`) through `auth` (who asks), `line` (its turn, limits,
 //! repetition) and `transport` (the wire).
 
+mod app;
 mod auth;
 mod cache;
 mod error;
 mod groups;
+mod hook;
+mod installations;
 mod jobs;
 mod limits;
 mod line;
 mod meta;
 mod ourselves;
 mod pages;
+mod rate;
 mod redact;
 mod runners;
+mod runs;
 mod transport;
 
+pub use app::{AppFacts, NewApp, convert_manifest};
 pub use error::Error;
+pub use hook::{Delivery, DeliveryRequest, HookChange, HookConfig};
+pub use installations::{AccountKind, Installation, RepositoryFacts, Selection};
+pub use rate::Rate;
 pub use runners::{Deleted, JitRequest, JitRunner};
+pub use runs::Run;
 
 use crate::config;
 use crate::model::Scope;
@@ -33,7 +43,7 @@ use line::{Endpoint, Line, Payer, Request};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use transport::{Answer, Transport};
 
@@ -50,7 +60,8 @@ pub struct Client {
 }
 
 struct Inner {
-    identity: Identity,
+    /// Another one from [`Client::renew_credentials`] on.
+    identity: RwLock<Arc<Identity>>,
     line: Line,
     registration_tokens: Cache<String, SecretString>,
     groups: Cache<String, Vec<Group>>,
@@ -72,6 +83,7 @@ impl Client {
     pub fn with_timeouts(config: &config::GitHub, connect: Duration, request: Duration) -> Result<Self, Error> {
         let identity = Identity::new(&config.auth)?;
         let line = Line::new(Transport::new(&config.api_url, connect, request)?, config.max_concurrent);
+        let identity = RwLock::new(Arc::new(identity));
         let inner = Inner { identity, line, registration_tokens: Cache::new(), groups: Cache::new() };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -80,8 +92,9 @@ impl Client {
     /// way is free.
     pub fn blocked_until(&self, scope: &Scope) -> Option<Timestamp> {
         let line = &self.inner.line;
-        let payer = self.inner.identity.payer(scope.account());
-        let needs_the_app = match &self.inner.identity {
+        let identity = self.identity();
+        let payer = identity.payer(scope.account());
+        let needs_the_app = match identity.as_ref() {
             Identity::App(app) => !app.has_token(scope),
             Identity::Token(_) => false,
         };
@@ -89,8 +102,24 @@ impl Client {
         line.blocked_until(&payer, Endpoint::Jit).max(line.blocked_until(&payer, Endpoint::RegistrationToken)).max(app)
     }
 
+    /// Goes on with another key, App or token. Tokens in hand are forgotten; requests under way end with the old ones.
+    ///
+    /// # Errors
+    /// The new one cannot be used; the old one stays.
+    pub fn renew_credentials(&self, auth: &config::GitHubAuth) -> Result<(), Error> {
+        let identity = Arc::new(Identity::new(auth)?);
+        *self.inner.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
+        self.inner.registration_tokens.forget(|_, _| true);
+        Ok(())
+    }
+
+    /// Who we are now.
+    fn identity(&self) -> Arc<Identity> {
+        self.inner.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     async fn ask(&self, acting: &Acting, request: &Request) -> Result<Answer, Error> {
-        self.inner.identity.ask(&self.inner.line, acting, request).await
+        self.identity().ask(&self.inner.line, acting, request).await
     }
 
     /// Asks and reads a successful answer.

@@ -5,38 +5,15 @@ use super::auth::Identity;
 use super::error::{Error, refusal};
 use super::line::{Endpoint, Line, Payer, Request};
 use http::StatusCode;
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct AppAnswer {
-    id: u64,
-    slug: Option<String>,
-    name: Option<String>,
-    owner: Option<OwnerAnswer>,
-}
-
-#[derive(Deserialize)]
-struct OwnerAnswer {
-    login: Option<String>,
-    /// Enterprises have no login.
-    slug: Option<String>,
-}
 
 impl Client {
     /// Whether the credentials are good. Says who we are, for a person.
     pub async fn check(&self) -> Result<String, Error> {
-        match &self.inner.identity {
-            Identity::App(app) => {
-                let request = Request::get(Endpoint::Ourselves, "app".to_owned(), "read the App".to_owned());
-                let answer = app.ask(&self.inner.line, &request).await?;
-                if !answer.status.is_success() {
-                    return Err(refusal(&answer, &request.what, Line::now()));
-                }
-                let app: AppAnswer =
-                    serde_json::from_slice(&answer.body).map_err(|error| Error::unreadable(&request.what, &error))?;
-                let name = app.slug.or(app.name).unwrap_or_else(|| "without a name".to_owned());
-                let owner = app.owner.and_then(|owner| owner.login.or(owner.slug));
-                let owner = owner.map(|owner| format!(" of `{owner}`")).unwrap_or_default();
+        match self.identity().as_ref() {
+            Identity::App(_) => {
+                let (app, _) = self.app().await?;
+                let name = if app.slug.is_empty() { "without a name".to_owned() } else { app.slug };
+                let owner = app.owner.map(|owner| format!(" of `{owner}`")).unwrap_or_default();
                 Ok(format!("GitHub App `{name}` (App id {}){owner}", app.id))
             }
             Identity::Token(token) => {

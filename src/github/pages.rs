@@ -19,8 +19,15 @@ const PASSES_MAX: usize = 3;
 pub(super) struct Page<T> {
     /// How many there are on all pages.
     total_count: Option<usize>,
-    #[serde(alias = "runners", alias = "runner_groups")]
+    #[serde(alias = "runners", alias = "runner_groups", alias = "repositories")]
     pub(super) items: Vec<T>,
+}
+
+/// Some lists come bare, without a count.
+impl<T> From<Vec<T>> for Page<T> {
+    fn from(items: Vec<T>) -> Self {
+        Self { total_count: None, items }
+    }
 }
 
 /// The query of a page. Built here, since the `next` links of some servers point elsewhere.

@@ -17,6 +17,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("notify::event", "model"),
     ("notify::template", "notify::event"),
     ("plan", "config model"),
+    // What an App must be allowed to.
+    ("permissions", "model"),
     // The one place that reads the clock.
     ("clock", ""),
     // Adapters: each knows the model and one foreign library, and none of the others.

@@ -1,5 +1,7 @@
 //! The client, against a server that answers by script.
 
+/// The App itself, its hook, its installations.
+mod app_life;
 /// What goes wrong on the way, and in which words it reaches a person.
 mod failures;
 /// Limits: waiting as told, and not asking meanwhile.
