@@ -14,7 +14,7 @@ use crate::queue::Queue;
 use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
-use crate::reconcile::{self, feeds};
+use crate::reconcile::{self, feeds, installations};
 use crate::registry::{self, DockerLogins};
 use crate::scheduler::{self, Actions};
 use crate::store::Store;
@@ -227,6 +227,7 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
     for scope in feeds::scopes(&config) {
         loops.spawn(feeds::registrations(client.clone(), memory.clone(), config.clone(), scope, stop.clone()));
     }
+    loops.spawn(installations::follow(client.clone(), memory.clone(), config.clone(), stop.clone()));
     // What all runners of a network share is made before the first of them.
     loops.spawn(feeds::networks(provider.clone(), config.clone(), stop.clone()));
 
@@ -245,7 +246,8 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
 
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client.clone()));
-    let receiver = Receiver::new(config.clone(), Some(queue), readiness);
+    let mut receiver = Receiver::new(config.clone(), Some(queue), readiness);
+    receiver.installations = memory.installations_bell();
     loops.spawn(receiver.sources.clone().keep_current(client, stop.clone()));
     let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
     let desk_stop = stop.clone();

@@ -243,6 +243,13 @@ impl App {
         kept.is_some_and(|kept| kept.fresh_until > Line::now())
     }
 
+    /// Forgets its installation and its tokens.
+    pub(super) fn forget_account(&self, account: &str) {
+        let account = account.to_lowercase();
+        self.tokens.forget(|key, _| key.account == account);
+        self.installations.forget(|key, _| *key == account);
+    }
+
     async fn token(&self, line: &Line, acting: &Acting) -> Result<SecretString, Error> {
         self.tokens.get(acting.key(), Line::now, async || self.mint(line, acting).await).await
     }

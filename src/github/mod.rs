@@ -113,6 +113,17 @@ impl Client {
         Ok(())
     }
 
+    /// Forgets what is known of an account: its installation and the tokens for it. To be called when the App was installed
+    /// there, taken off, or granted something else.
+    pub fn forget_account(&self, account: &str) {
+        if let Identity::App(app) = self.identity().as_ref() {
+            app.forget_account(account);
+        }
+        let ours = |key: &String| key.split('/').next().is_some_and(|owner| owner.eq_ignore_ascii_case(account));
+        self.inner.registration_tokens.forget(|key, _| ours(key));
+        self.inner.groups.forget(|key, _| ours(key));
+    }
+
     /// Who we are now.
     fn identity(&self) -> Arc<Identity> {
         self.inner.identity.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits, reads a clock, rolls dice or speaks to anybody. Every other module speaks in these words.
 
+mod access;
 pub mod built_image;
 mod container;
 mod event;
@@ -14,6 +15,7 @@ mod runner;
 mod scope;
 mod time;
 
+pub use access::{Access, Accounts, Bar};
 pub use container::{Capacity, Container, ContainerStatus, Evidence, KeptContainer};
 pub use event::{DeliveryId, JobAction, JobEvent, JobFacts};
 pub use ids::{

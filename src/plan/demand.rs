@@ -2,7 +2,7 @@
 
 use super::{Action, Draft, Listing, Why};
 use crate::config::{Config, Pool};
-use crate::model::{Job, JobFacts, JobKey, JobState, PoolName, Runner, StateName, after, age};
+use crate::model::{Access, Job, JobFacts, JobKey, JobState, PoolName, Runner, StateName, after, age};
 use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ const LIST_LAG: Duration = Duration::from_secs(60);
 /// A job that waits for an approval, or runs, for longer than this is over, whatever was heard of it: a workflow run ends
 /// after 35 days (GitHub docs, "Actions limits").
 const LONGEST_RUN: Duration = Duration::from_secs(36 * 24 * 3600);
+
+/// An App that is taken off an account and put back within this time finds its jobs again.
+const GONE_FOR_GOOD: Duration = Duration::from_secs(10 * 60);
 
 /// Where a job belongs.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +88,9 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
             continue;
         }
         draft.look_at(after(queued_at, max_age));
+        if is_put_aside(draft, job) {
+            continue;
+        }
         match matched {
             Match::Pool(pool) => draft.queued.entry(&pool.name).or_default().push(job),
             Match::None { nearest } => {
@@ -97,6 +103,31 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
     for line in draft.queued.values_mut() {
         line.sort_by_key(|job| place_in_line(job));
     }
+}
+
+/// Whether the App can do nothing for the job: suspended, not installed, not given the repository. It waits outside the line,
+/// and comes back when the account does; one whose account stays away is dropped, since nobody will tell how it ends.
+fn is_put_aside(draft: &mut Draft<'_>, job: &Job) -> bool {
+    let Some(accounts) = draft.world.accounts.known() else { return false };
+    let (repository, now) = (&job.facts.repository, draft.world.now);
+    let account = repository.owner();
+    if let Some(Access::NotInstalled { since }) = accounts.of(account) {
+        let due = after(*since, GONE_FOR_GOOD);
+        if due <= now {
+            draft.act(Action::Drop { job: job.key(), account: account.to_owned() });
+            return true;
+        }
+        draft.look_at(due);
+    }
+    if let Some(bar) = accounts.bar(account) {
+        draft.wait(job, Why::Barred { bar, account: account.to_owned() });
+        return true;
+    }
+    let given = accounts.gives(repository);
+    if !given {
+        draft.wait(job, Why::NotGiven);
+    }
+    !given
 }
 
 /// Nothing can be done; every queued job is told why.

@@ -143,6 +143,9 @@ fn on_its_way(runner: &Runner) -> Why {
 fn keep_spares(draft: &mut Draft<'_>, room: &mut Room) {
     let config = draft.config;
     for pool in config.ephemeral_pools() {
+        if draft.bar(&pool.scope).is_some() {
+            continue;
+        }
         let queued = draft.queued.get(&pool.name).map_or(0, Vec::len);
         let supply = draft.supply.get(&pool.name).map_or(0, Vec::len);
         // Each uncovered job got a runner above or the pool is at a bound; spares are what is wanted beyond them.

@@ -18,8 +18,8 @@ pub use why::Why;
 
 use crate::config::Config;
 use crate::model::{
-    Capacity, Container, ContainerId, HostId, Job, JobKey, Observed, PoolName, Registration, RegistrationId, Runner,
-    RunnerName, Scope, StateName, age,
+    Accounts, Bar, Capacity, Container, ContainerId, HostId, Job, JobKey, Observed, PoolName, Registration,
+    RegistrationId, Runner, RunnerName, Scope, StateName, age,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -51,6 +51,8 @@ pub struct World {
     pub containers: Observed<BTreeMap<ContainerId, Container>>,
     /// From GitHub, scope by scope.
     pub registrations: BTreeMap<Scope, Observed<Listing>>,
+    /// From GitHub: where the App may do something. Unknown before the first look, and with a personal token.
+    pub accounts: Observed<Accounts>,
     /// From this host's engine; bounds by memory and disk.
     pub capacity: Observed<Capacity>,
     /// Scopes for which GitHub wants no further call before a moment (limits), or did not answer. An entry whose moment is
@@ -128,6 +130,13 @@ pub enum Action {
         /// Which job.
         job: JobKey,
     },
+    /// A job of an account that the App is not installed on any more: nobody will tell how it ends.
+    Drop {
+        /// Which job.
+        job: JobKey,
+        /// The account.
+        account: String,
+    },
     /// Ask GitHub how far a job is: its runner is gone and no `completed` came.
     AskJob {
         /// Which job.
@@ -201,7 +210,7 @@ impl Action {
     /// The runner that it is about.
     pub fn runner(&self) -> Option<&RunnerName> {
         match self {
-            Self::Assign { .. } | Self::Expire { .. } | Self::AskJob { .. } => None,
+            Self::Assign { .. } | Self::Expire { .. } | Self::Drop { .. } | Self::AskJob { .. } => None,
             Self::Launch { runner, .. }
             | Self::Record { runner, .. }
             | Self::Adopt { runner, .. }
@@ -215,7 +224,9 @@ impl Action {
     /// The job that it is about, for those that touch a job's row.
     pub fn job(&self) -> Option<JobKey> {
         match self {
-            Self::Assign { job, .. } | Self::Expire { job } | Self::AskJob { job } => Some(*job),
+            Self::Assign { job, .. } | Self::Expire { job } | Self::Drop { job, .. } | Self::AskJob { job } => {
+                Some(*job)
+            }
             Self::Launch { .. }
             | Self::Record { .. }
             | Self::Adopt { .. }
@@ -306,6 +317,11 @@ impl<'a> Draft<'a> {
             Some(container) => Some(container),
             None => containers.values().find(|container| container.runner == runner.name),
         }
+    }
+
+    /// Why nothing can be done at the scope's account.
+    fn bar(&self, scope: &Scope) -> Option<Bar> {
+        self.world.accounts.known()?.bar_of(scope)
     }
 
     fn listing(&self, scope: &Scope) -> Option<&'a Listing> {

@@ -23,6 +23,12 @@ pub(super) fn let_go(draft: &mut Draft<'_>) {
             .filter(|runner| !draft.is_left_alone(&runner.name))
             .collect();
         idle.sort_by_key(|runner| (runner.state.since, &runner.name));
+        if let Some(bar) = draft.bar(&pool.scope) {
+            for runner in idle {
+                take_down(draft, runner, false, format!("{bar} `{}`", pool.scope.account()));
+            }
+            continue;
+        }
         for runner in idle {
             let idle_for = age(world.now, runner.state.since);
             if idle_for >= pool.max_lifetime {

@@ -1,6 +1,6 @@
 //! Why a queued job does not run yet: one closed list, each with a sentence for a person.
 
-use crate::model::{PoolName, RunnerName};
+use crate::model::{Bar, PoolName, RunnerName};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt;
@@ -16,6 +16,15 @@ pub enum Why {
     },
     /// Its repository is public.
     PublicRepository,
+    /// The App can do nothing at its account.
+    Barred {
+        /// Why.
+        bar: Bar,
+        /// The account.
+        account: String,
+    },
+    /// The App was not given its repository.
+    NotGiven,
     /// A runner is begun for it now.
     Launching {
         /// Which.
@@ -121,6 +130,8 @@ impl fmt::Display for Why {
             Self::PublicRepository => f.write_str(
                 "its repository is public, and security.allow_public_repositories is not set: a fork's pull request would run anybody's code here",
             ),
+            Self::Barred { bar, account } => write!(f, "{bar} `{account}`"),
+            Self::NotGiven => f.write_str("the App was not given its repository (the installation's settings at GitHub)"),
             Self::Launching { runner } => write!(f, "runner {runner} is begun now"),
             Self::RunnerComing { runner } => write!(f, "runner {runner} is on its way"),
             Self::RunnerReady { runner } => write!(f, "runner {runner} is up; GitHub has not given it the job yet"),

@@ -197,6 +197,12 @@ pub trait Provider: Send + Sync {
     /// Whether a job's process (`Runner.Worker`) lives in it. A container that is gone or ended has none.
     async fn runs_a_job(&self, id: &ContainerId) -> Result<bool, ProviderError>;
 
+    /// Lets all of its processes stand still. One that stands still already, has ended, or is gone, is no error.
+    async fn pause(&self, id: &ContainerId) -> Result<(), ProviderError>;
+
+    /// Lets them go on. As with [`Provider::pause`], nothing to be done is no error.
+    async fn unpause(&self, id: &ContainerId) -> Result<(), ProviderError>;
+
     /// Exit code, OOM flag and the last output. `None` when the container is gone.
     async fn evidence(&self, id: &ContainerId) -> Result<Option<Evidence>, ProviderError>;
 

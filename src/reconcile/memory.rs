@@ -6,8 +6,8 @@
 use super::execute::Outcome;
 use crate::clock;
 use crate::model::{
-    Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, JobState, Observed, Registration,
-    RegistrationStatus, Runner, RunnerName, Scope, after,
+    Access, Accounts, Bar, Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, JobState, Observed,
+    Registration, RegistrationStatus, Runner, RunnerName, Scope, after,
 };
 use crate::plan::{Action, Blocked, Listed, Listing, World};
 use crate::provider::ContainerNews;
@@ -40,6 +40,7 @@ pub struct Memory {
     wake: Notify,
     wake_keeper: Notify,
     ask_github: Notify,
+    ask_installations: Arc<Notify>,
 }
 
 struct Known {
@@ -51,6 +52,7 @@ struct Known {
     leases: BTreeMap<HostId, Timestamp>,
     containers: Observed<BTreeMap<ContainerId, Container>>,
     registrations: BTreeMap<Scope, Observed<Listing>>,
+    accounts: Observed<Accounts>,
     capacity: Observed<Capacity>,
     blocked: BTreeMap<(Scope, Asked), (Blocked, u32)>,
     runners_in_flight: BTreeSet<RunnerName>,
@@ -86,6 +88,7 @@ impl Memory {
                 leases: BTreeMap::new(),
                 containers: Observed::Unknown("the engine has not been looked at yet".to_owned()),
                 registrations: BTreeMap::new(),
+                accounts: Observed::Unknown("not looked at yet".to_owned()),
                 capacity: Observed::Unknown("not looked at yet".to_owned()),
                 blocked: BTreeMap::new(),
                 runners_in_flight: BTreeSet::new(),
@@ -98,6 +101,7 @@ impl Memory {
             wake: Notify::new(),
             wake_keeper: Notify::new(),
             ask_github: Notify::new(),
+            ask_installations: Arc::new(Notify::new()),
         }
     }
 
@@ -132,6 +136,11 @@ impl Memory {
         self.ask_github.notified().await;
     }
 
+    /// Rung when something is heard of the App's installations.
+    pub fn installations_bell(&self) -> Arc<Notify> {
+        self.ask_installations.clone()
+    }
+
     /// A copy of everything, as of now.
     pub fn world(&self) -> World {
         let known = self.known();
@@ -151,6 +160,7 @@ impl Memory {
             leases: known.leases.clone(),
             containers: known.containers.clone(),
             registrations: known.registrations.clone(),
+            accounts: known.accounts.clone(),
             capacity: known.capacity.clone(),
             github_blocked,
             in_flight: known.runners_in_flight.clone(),
@@ -355,6 +365,28 @@ impl Memory {
         known.registrations.insert(scope.clone(), Observed::Known(Listing { at, runners }));
         drop(known);
         self.wake();
+    }
+
+    /// Where the App may do something. What was there before, for whoever tells of the difference. An account that stays away
+    /// keeps the moment from which on it was.
+    pub fn set_accounts(&self, mut accounts: Accounts) -> Observed<Accounts> {
+        let mut known = self.known();
+        for (login, access) in &mut accounts.0 {
+            if let (Access::NotInstalled { since }, Some(Access::NotInstalled { since: before })) =
+                (access, known.accounts.known().and_then(|before| before.of(login)))
+            {
+                *since = *before;
+            }
+        }
+        let before = std::mem::replace(&mut known.accounts, Observed::Known(accounts));
+        drop(known);
+        self.wake();
+        before
+    }
+
+    /// Why nothing can be done at the scope's account.
+    pub fn bar(&self, scope: &Scope) -> Option<Bar> {
+        self.known().accounts.known()?.bar_of(scope)
     }
 
     /// GitHub's list could not be read.

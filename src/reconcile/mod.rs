@@ -4,6 +4,7 @@
 mod degraded;
 pub mod execute;
 pub mod feeds;
+pub mod installations;
 pub mod memory;
 
 use crate::config::Config;

@@ -23,6 +23,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 /// What the receiver needs.
@@ -38,6 +39,8 @@ pub struct Receiver {
     pub sources: Arc<Sources>,
     /// What reads bodies.
     pub bodies: Arc<Bodies>,
+    /// Rung when an event tells of the App's installations.
+    pub installations: Arc<Notify>,
 }
 
 impl Receiver {
@@ -45,7 +48,7 @@ impl Receiver {
     pub fn new(config: Arc<Config>, queue: Option<Arc<dyn Queue>>, readiness: Arc<dyn Readiness>) -> Self {
         let sources = Arc::new(Sources::new(&config.intake.sources));
         let bodies = Arc::new(Bodies::new(config.intake.max_body, config.http.limits.body_timeout));
-        Self { config, queue, readiness, sources, bodies }
+        Self { config, queue, readiness, sources, bodies, installations: Arc::default() }
     }
 }
 
@@ -114,6 +117,11 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
     let event = match payload::parse(event, &body) {
         Ok(payload::Parsed::Job(event)) => *event,
         Ok(payload::Parsed::Ping) => return answer(StatusCode::OK, "pong", None),
+        Ok(payload::Parsed::Installation { action, account }) => {
+            debug!(delivery = %delivery, "the App's installation on `{account}`: {action}");
+            receiver.installations.notify_one();
+            return answer(StatusCode::OK, "noted", "the App's installations are looked at again".to_owned());
+        }
         Ok(payload::Parsed::NotOurs(why)) => return answer(StatusCode::OK, "ignored", why),
         Err(error) => {
             warn!(delivery = %delivery, client, "refused a delivery: {error}");

@@ -13,6 +13,13 @@ pub enum Parsed {
     Job(Box<JobEvent>),
     /// GitHub's greeting after a hook was made.
     Ping,
+    /// Something changed about where the App is installed: what, and at which account.
+    Installation {
+        /// `created`, `suspend`, `added`, …
+        action: String,
+        /// The account's login.
+        account: String,
+    },
     /// Nothing for us, with the reason.
     NotOurs(String),
 }
@@ -73,6 +80,26 @@ struct Installation {
     id: u64,
 }
 
+/// An `installation` or `installation_repositories` event. Only rings a bell, so nothing of it is needed.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct InstallationPayload {
+    action: String,
+    installation: Option<InstallationOf>,
+}
+
+#[derive(Deserialize)]
+struct InstallationOf {
+    account: Option<AccountOf>,
+}
+
+#[derive(Deserialize)]
+struct AccountOf {
+    login: Option<String>,
+    /// Enterprises have no login.
+    slug: Option<String>,
+}
+
 /// A time as RFC 3339 text, as seconds, or something else that is then ignored: no decision needs it.
 fn any_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     #[derive(Deserialize)]
@@ -99,6 +126,11 @@ pub fn parse(event: &str, body: &[u8]) -> Result<Parsed, PayloadError> {
         "ping" => {
             serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(PayloadError::NotJson)?;
             return Ok(Parsed::Ping);
+        }
+        "installation" | "installation_repositories" => {
+            let event: InstallationPayload = serde_json::from_slice(body).map_err(PayloadError::NotJson)?;
+            let account = event.installation.and_then(|it| it.account).and_then(|it| it.login.or(it.slug));
+            return Ok(Parsed::Installation { action: event.action, account: account.unwrap_or_default() });
         }
         other => {
             serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(PayloadError::NotJson)?;

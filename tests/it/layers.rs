@@ -35,7 +35,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("ingest", "clock config model plan queue reconcile::memory store"),
     ("notify", "clock config model notify::event notify::template"),
     ("scheduler", "clock config model notify notify::event store"),
-    ("reconcile", "clock config github ingest model notify notify::event plan provider queue reconcile::memory store"),
+    (
+        "reconcile",
+        "clock config github ingest model notify notify::event permissions plan provider queue reconcile::memory store",
+    ),
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
     ("readiness", "clock github model provider store webhook"),

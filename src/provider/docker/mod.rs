@@ -31,6 +31,7 @@ pub mod labels;
 mod launch;
 mod network;
 mod output;
+mod pause;
 mod piped;
 mod probe;
 mod pull;
@@ -184,6 +185,14 @@ impl Provider for Docker {
 
     async fn runs_a_job(&self, id: &ContainerId) -> Result<bool, ProviderError> {
         self.has_worker(id).await
+    }
+
+    async fn pause(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        self.stand_still(id, true).await
+    }
+
+    async fn unpause(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        self.stand_still(id, false).await
     }
 
     async fn evidence(&self, id: &ContainerId) -> Result<Option<Evidence>, ProviderError> {

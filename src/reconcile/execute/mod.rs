@@ -95,6 +95,7 @@ impl Executor {
         let result = match action {
             Action::Assign { job, pool } => self.assign(*job, pool.as_ref()).await,
             Action::Expire { job } => self.expire(*job).await,
+            Action::Drop { job, account } => self.drop_job(*job, account).await,
             Action::AskJob { job } => self.ask_job(*job).await,
             Action::Launch { runner, pool, job, cause } => self.launch(runner, pool, *job, cause).await,
             Action::Record { runner, state, job, container, cause } => {
@@ -112,7 +113,7 @@ impl Executor {
                 info!(runner.name = %runner, "deleting registration `{runner}` of {scope}: nothing stands behind it");
                 self.delete_registration(scope, *id).await.map(|answer| match answer {
                     take_down::Registration::Gone => Outcome::Done,
-                    take_down::Registration::Busy(_) => Outcome::NotDone,
+                    take_down::Registration::Busy(_) | take_down::Registration::Later => Outcome::NotDone,
                 })
             }
         };
@@ -139,6 +140,16 @@ impl Executor {
         self.tell_expired(key);
         self.change_job(key, |job| {
             let state = JobState::Completed { conclusion: "expired".to_owned(), runner: None };
+            (!job.is_over()).then(|| Job { state, since: clock::now(), ..job.clone() })
+        })
+        .await
+    }
+
+    /// It stays in the list of jobs that are over, as `dropped`.
+    async fn drop_job(&self, key: JobKey, account: &str) -> Result<Outcome, ExecuteError> {
+        warn!(job.id = %key, account, "job {key} is dropped: the App is not installed on `{account}` any more");
+        self.change_job(key, |job| {
+            let state = JobState::Completed { conclusion: "dropped".to_owned(), runner: None };
             (!job.is_over()).then(|| Job { state, since: clock::now(), ..job.clone() })
         })
         .await

@@ -5,7 +5,7 @@ use super::{Asked, ExecuteError, Executor, Outcome};
 use crate::clock;
 use crate::github::{Deleted, Error as GitHubError};
 use crate::model::{
-    ContainerId, ContainerStatus, Evidence, RegistrationHold, RegistrationId, Runner, RunnerName, Scope, StateName,
+    Bar, ContainerId, ContainerStatus, Evidence, RegistrationHold, RegistrationId, Runner, RunnerName, Scope, StateName,
 };
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -16,6 +16,8 @@ pub(super) enum Registration {
     Gone,
     /// It runs a job, as far as GitHub knows.
     Busy(String),
+    /// GitHub takes no call for its account now.
+    Later,
 }
 
 impl Executor {
@@ -39,7 +41,12 @@ impl Executor {
         };
         let id = id.filter(|_| now.is_some());
         let lives = now.is_some_and(|container| container.status == ContainerStatus::Running);
-        if lives && !force {
+        if lives
+            && !force
+            && let (Some(_), Some(id)) = (self.memory.bar(&runner.scope), &id)
+        {
+            self.end_without_github(&runner, id, failed, cause).await
+        } else if lives && !force {
             self.end_if_idle(&runner, id.as_ref(), failed, cause).await
         } else {
             self.end(&runner, id.as_ref(), failed, cause).await
@@ -63,9 +70,13 @@ impl Executor {
             self.is_busy(name, "a job's process is in its container").await?;
             return Ok(Outcome::NotDone);
         }
-        if let Registration::Busy(message) = self.release(runner).await? {
-            self.is_busy(name, &format!("GitHub keeps it: {message}")).await?;
-            return Ok(Outcome::NotDone);
+        match self.release(runner).await? {
+            Registration::Gone => {}
+            Registration::Busy(message) => {
+                self.is_busy(name, &format!("GitHub keeps it: {message}")).await?;
+                return Ok(Outcome::NotDone);
+            }
+            Registration::Later => return Ok(Outcome::NotDone),
         }
         self.change(name, |row| {
             (row.registration != RegistrationHold::Gone)
@@ -87,6 +98,38 @@ impl Executor {
             self.provider.remove(id).await?;
         }
         self.close(name, cause).await
+    }
+
+    /// GitHub takes no call for it (the App is suspended, or not installed there any more), so its registration cannot be
+    /// given up first. Its container is paused instead: while it stands still it cannot take a job, and a job that GitHub
+    /// hands it meanwhile is given to another after a minute (GitHub docs, "Self-hosted runners reference": routing).
+    async fn end_without_github(
+        &self,
+        runner: &Runner,
+        id: &ContainerId,
+        failed: bool,
+        cause: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        let name = &runner.name;
+        if self.provider.runs_a_job(id).await? {
+            self.is_busy(name, "a job's process is in its container").await?;
+            return Ok(Outcome::NotDone);
+        }
+        self.provider.pause(id).await?;
+        let busy = self.provider.runs_a_job(id).await;
+        if !matches!(busy, Ok(false)) {
+            self.provider.unpause(id).await?;
+        }
+        if busy? {
+            self.is_busy(name, "a job began in the last moment").await?;
+            return Ok(Outcome::NotDone);
+        }
+        self.note_end(name, failed, cause, None).await?;
+        self.provider.remove(id).await?;
+        match self.release(runner).await? {
+            Registration::Gone => self.close(name, cause).await,
+            Registration::Busy(_) | Registration::Later => Ok(Outcome::NotDone),
+        }
     }
 
     /// The container ended, never started, or is not to be spared.
@@ -121,11 +164,28 @@ impl Executor {
                 info!(runner.name = %name, "GitHub keeps the registration of {name} for now: {message}");
                 Ok(Outcome::NotDone)
             }
+            Registration::Later => Ok(Outcome::NotDone),
         }
     }
 
-    /// Gives the registration back.
+    /// Gives the registration back. Where the App is suspended it is kept for the day that it is not; where the App is not
+    /// installed any more it is left to GitHub, which forgets an ephemeral runner without an agent after a day.
     async fn release(&self, runner: &Runner) -> Result<Registration, ExecuteError> {
+        let refused = match self.give_up(runner).await {
+            Err(ExecuteError::GitHub(error)) if !error.is_transient() => error,
+            other => return other,
+        };
+        match self.memory.bar(&runner.scope) {
+            None => Err(refused.into()),
+            Some(Bar::Suspended) => Ok(Registration::Later),
+            Some(Bar::NotInstalled) => {
+                info!(runner.name = %runner.name, "the registration of {} is left to GitHub: {refused}", runner.name);
+                Ok(Registration::Gone)
+            }
+        }
+    }
+
+    async fn give_up(&self, runner: &Runner) -> Result<Registration, ExecuteError> {
         let id = match runner.registration {
             RegistrationHold::Gone => return Ok(Registration::Gone),
             RegistrationHold::Held(id) => id,

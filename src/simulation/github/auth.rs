@@ -80,6 +80,9 @@ fn bad_credentials() -> Refusal {
 /// The rules of an App's JWT (docs, "Generating a JSON Web Token (JWT) for a GitHub App").
 fn check_jwt(token: &str, app: &App, now: Timestamp) -> Result<(), &'static str> {
     const UNREADABLE: &str = "A JSON web token could not be decoded";
+    if !app.exists {
+        return Err("'Issuer' claim ('iss') must be an Integer or the client ID of the GitHub App");
+    }
     let key = DecodingKey::from_rsa_pem(app.public_key_pem.as_bytes()).map_err(|_| UNREADABLE)?;
     let mut validation = Validation::new(Algorithm::RS256);
     // The moments are held against this GitHub's clock below, with GitHub's words.

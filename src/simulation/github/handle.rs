@@ -5,7 +5,7 @@ use super::options::{Options, WebhookTarget};
 use super::recorder::Exchange;
 use super::server::{self, Outage};
 use super::webhooks::Delivery;
-use super::{Faults, Job, JobSpec, Runner, SessionFault, Shared, WebhookFault, clock, lock, payload};
+use super::{Faults, Job, JobSpec, Runner, SessionFault, Shared, WebhookFault, clock, lock};
 use crate::model::{JobKey, RegistrationId, Scope};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -229,20 +229,51 @@ impl Handle {
     pub fn set_permissions<'a>(&self, login: &str, permissions: impl IntoIterator<Item = (&'a str, &'a str)>) {
         let permissions: BTreeMap<String, String> =
             permissions.into_iter().map(|(name, level)| (name.to_owned(), level.to_owned())).collect();
-        self.shared.change(|model, _| {
-            if let Some(installation) = model.owner_mut(login).and_then(|owner| owner.installation.as_mut()) {
-                installation.permissions = permissions;
-            }
-        });
+        self.shared.change(|model, _| model.grant(login, permissions));
     }
 
     /// Suspends an account's installation, or lets it go on.
     pub fn set_suspended(&self, login: &str, suspended: bool) {
-        self.shared.change(|model, _| {
-            if let Some(installation) = model.owner_mut(login).and_then(|owner| owner.installation.as_mut()) {
-                installation.suspended = suspended;
-            }
-        });
+        self.shared.change(|model, _| model.suspend(login, suspended));
+    }
+
+    /// Installs the App on an account, on all of its repositories or on these; GitHub's id of it. None where there is no such
+    /// account, or no App.
+    pub fn install(&self, login: &str, repositories: Option<&[&str]>) -> Option<u64> {
+        let names = repositories.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        self.shared.change(|model, _| model.install(login, names))
+    }
+
+    /// Takes the App off an account. False where it was not there.
+    pub fn uninstall(&self, login: &str) -> bool {
+        self.shared.change(|model, _| model.uninstall(login))
+    }
+
+    /// Gives the App these repositories of an account, or all.
+    pub fn set_repositories(&self, login: &str, repositories: Option<&[&str]>) {
+        let names = repositories.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        self.shared.change(|model, _| model.choose(login, names));
+    }
+
+    /// Owners let nobody install anything, or do again.
+    pub fn set_owners_refuse(&self, refuse: bool) {
+        self.shared.change(|model, _| model.owners_refuse = refuse);
+    }
+
+    /// Whoever installs the App from now on grants only these of its permissions; all where none.
+    pub fn set_grants(&self, permissions: Option<&[&str]>) {
+        let names = permissions.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        self.shared.change(|model, _| model.grants = names);
+    }
+
+    /// An App of this name is somebody else's.
+    pub fn take_name(&self, name: &str) {
+        self.shared.change(|model, _| model.taken_names.push(super::model::slug(name)));
+    }
+
+    /// The App as it is, if there is one.
+    pub fn app(&self) -> Option<super::App> {
+        Some(lock(&self.shared.model).app.clone()).filter(|app| app.exists)
     }
 
     // ---- deliveries ----
@@ -254,18 +285,7 @@ impl Handle {
 
     /// Sends a `ping`, as GitHub does when a hook is made.
     pub fn ping(&self) {
-        let hook = self.shared.courier.hook;
-        let target = self.shared.courier.target().map(|target| target.url).unwrap_or_default();
-        self.shared.change(|model, _| {
-            let payload = payload::ping_event(&model.urls, &model.app, hook, &target);
-            model.outbox.push(super::model::Announcement {
-                event: "ping",
-                action: None,
-                installation: None,
-                repository: None,
-                payload,
-            });
-        });
+        self.shared.ping();
     }
 
     /// The log of deliveries, oldest first.
@@ -342,7 +362,9 @@ impl Handle {
     /// A code for the manifest flow, which gives the App with this private key once.
     pub fn offer_manifest(&self, private_key_pem: impl Into<String>) -> String {
         let code = self.shared.change(|model, _| model.seed.text(40, "0123456789abcdef"));
-        lock(&self.shared.manifests).insert(code.clone(), private_key_pem.into());
+        let secret = self.shared.change(|model, _| model.seed.secret(40));
+        let offer = super::pages::Offer { pem: private_key_pem.into(), webhook_secret: Some(secret), made_at: clock() };
+        lock(&self.shared.manifests).insert(code.clone(), offer);
         code
     }
 

@@ -18,6 +18,7 @@ mod handle;
 mod jit;
 mod model;
 mod options;
+mod pages;
 mod payload;
 mod recorder;
 mod seed;
@@ -56,8 +57,8 @@ struct Shared {
     recorder: Recorder,
     budgets: Mutex<Budgets>,
     courier: Arc<Courier>,
-    /// Codes of the manifest flow, with the private key that each one gives.
-    manifests: Mutex<HashMap<String, String>>,
+    /// Codes of the manifest flow, with what each one gives.
+    manifests: Mutex<HashMap<String, pages::Offer>>,
     personal_token: Option<SecretString>,
     urls: Urls,
     base_path: String,
@@ -90,6 +91,30 @@ impl Shared {
 
     fn touch(&self) {
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// The hook of the App that was just made; it greets its receiver.
+    fn new_hook(&self, hook: Option<(String, String)>) {
+        self.courier.set_app(lock(&self.model).app.id);
+        let target = hook.map(|(url, secret)| options::WebhookTarget { url, secret: Some(SecretString::from(secret)) });
+        self.courier.set_target(target);
+        self.ping();
+    }
+
+    /// Sends a `ping`.
+    fn ping(&self) {
+        let hook = self.courier.hook;
+        let target = self.courier.target().map(|target| target.url).unwrap_or_default();
+        self.change(|model, _| {
+            let payload = payload::ping_event(&model.urls, &model.app, hook, &target);
+            model.outbox.push(model::Announcement {
+                event: "ping",
+                action: None,
+                installation: None,
+                repository: None,
+                payload,
+            });
+        });
     }
 
     fn redeliver(&self, delivery: &Delivery) {

@@ -40,7 +40,8 @@ impl Options {
     /// An organization `acme` with the private repositories `acme/web` and `acme/api` and the public `acme/site`, and the
     /// App installed on it; a second organization `other` without the App, and a user `octo` with `octo/tool`.
     pub fn acme(app: App) -> Self {
-        let private = |owner: &str, name: &str| Repository { owner: owner.into(), name: name.into(), private: true };
+        let private =
+            |owner: &str, name: &str| Repository { owner: owner.into(), name: name.into(), private: true, fork: false };
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             agents: None,
@@ -69,6 +70,17 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The same accounts and repositories, with no App made or installed yet.
+    pub fn acme_without_app() -> Self {
+        let mut options = Self::acme(App::none());
+        for account in &mut options.accounts {
+            account.installation = None;
+        }
+        options
+    }
+}
+
 /// The GitHub App.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -78,8 +90,20 @@ pub struct App {
     pub client_id: String,
     /// Its name in URLs.
     pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// The account that it belongs to; the first one where none is named.
+    pub owner: Option<String>,
     /// The RSA public key (PEM) that its JWTs are held against.
     pub public_key_pem: String,
+    /// What it asks of an account.
+    pub permissions: BTreeMap<String, String>,
+    /// What its hook gets.
+    pub events: Vec<String>,
+    /// Where people are sent after its installation.
+    pub setup_url: Option<String>,
+    /// Whether it was made yet: an App that was not is unknown everywhere.
+    pub exists: bool,
 }
 
 impl App {
@@ -89,8 +113,19 @@ impl App {
             id: 4242,
             client_id: "Iv23liSimulated00042".into(),
             slug: "runnerfleet-demo".into(),
+            name: "runnerfleet-demo".into(),
+            owner: None,
             public_key_pem: pem.into(),
+            permissions: Installation::usual(0).permissions,
+            events: vec!["workflow_job".into()],
+            setup_url: None,
+            exists: true,
         }
+    }
+
+    /// None yet: one is to be made from a manifest.
+    pub fn none() -> Self {
+        Self { exists: false, ..Self::with_public_key("") }
     }
 }
 
@@ -159,6 +194,8 @@ pub struct Repository {
     pub name: String,
     /// Not public.
     pub private: bool,
+    /// A copy of another one.
+    pub fork: bool,
 }
 
 /// A runner group of an organization.
@@ -186,6 +223,8 @@ pub struct WebhookTarget {
 /// How long things take and last. The default is the real GitHub's.
 #[derive(Debug, Clone)]
 pub struct Timings {
+    /// The life of a manifest's code.
+    pub manifest_code: Duration,
     /// An installation token's life.
     pub installation_token: Duration,
     /// A registration token's life.
@@ -218,6 +257,7 @@ impl Default for Timings {
     fn default() -> Self {
         let minutes = |count: u64| Duration::from_secs(count * 60);
         Self {
+            manifest_code: minutes(60),
             installation_token: minutes(60),
             registration_token: minutes(60),
             fetch_within: minutes(1),

@@ -78,6 +78,17 @@ fn organization(urls: &Urls, owner: &Owner) -> Value {
     })
 }
 
+/// A repository as installation events carry it.
+pub(super) fn short_repository(repo: &Repo) -> Value {
+    json!({
+        "id": repo.id,
+        "node_id": node_id("Repository", repo.id),
+        "name": repo.name,
+        "full_name": repo.full_name(),
+        "private": repo.private,
+    })
+}
+
 /// The URL fields of a repository: name, and what follows the repository's own URL.
 const REPOSITORY_URLS: [(&str, &str); 37] = [
     ("forks_url", "/forks"),
@@ -137,7 +148,7 @@ pub(super) fn repository(urls: &Urls, repo: &Repo, owner: &Owner) -> Value {
         "owner": account(urls, &owner.login, owner.id, owner.kind),
         "html_url": web,
         "description": "A repository of the simulated GitHub",
-        "fork": false,
+        "fork": repo.fork,
         "created_at": epoch(),
         "updated_at": epoch(),
         "pushed_at": epoch(),
@@ -318,7 +329,7 @@ pub(super) fn run(
         "run_number": it.number,
         "run_attempt": it.attempt,
         "referenced_workflows": [],
-        "event": "push",
+        "event": it.event,
         "display_title": "Improve the tests",
         "status": status.0,
         "conclusion": status.1.map(super::model::Conclusion::as_str),
@@ -347,9 +358,22 @@ pub(super) fn run(
             "author": { "name": "Mona", "email": "mona@example.com" },
             "committer": { "name": "GitHub", "email": "noreply@example.com" },
         },
-        "repository": repository.clone(),
-        "head_repository": repository,
+        "head_repository": head_repository(&repository, it.head_repository.as_deref()),
+        "repository": repository,
     })
+}
+
+/// Where a run's commit comes from: the repository itself, or a fork of it.
+fn head_repository(repository: &Value, fork: Option<&str>) -> Value {
+    let mut head = repository.clone();
+    if let Some((owner, name)) = fork.and_then(|fork| fork.split_once('/')) {
+        head["id"] = json!(repository["id"].as_u64().unwrap_or_default() + 1_000_000);
+        head["name"] = json!(name);
+        head["full_name"] = json!(format!("{owner}/{name}"));
+        head["owner"]["login"] = json!(owner);
+        head["fork"] = json!(true);
+    }
+    head
 }
 
 /// A runner.
@@ -418,7 +442,7 @@ pub(super) fn installation(urls: &Urls, app: &App, owner: &Owner, it: &Installat
         "target_id": owner.id,
         "target_type": target,
         "permissions": it.permissions,
-        "events": ["workflow_job"],
+        "events": app.events,
         "created_at": epoch(),
         "updated_at": epoch(),
         "single_file_name": null,
@@ -437,14 +461,14 @@ pub(super) fn app(urls: &Urls, it: &App, owner: &Owner, installations: usize) ->
         "node_id": node_id("Integration", it.id),
         "client_id": it.client_id,
         "owner": account(urls, &owner.login, owner.id, owner.kind),
-        "name": it.slug,
+        "name": it.name,
         "description": "Runners for queued jobs",
         "external_url": urls.web,
         "html_url": format!("{}/apps/{}", urls.web, it.slug),
         "created_at": epoch(),
         "updated_at": epoch(),
-        "permissions": Installation::usual(0).permissions,
-        "events": ["workflow_job"],
+        "permissions": it.permissions,
+        "events": it.events,
         "installations_count": installations,
     })
 }

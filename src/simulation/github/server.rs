@@ -4,7 +4,7 @@ use super::model::{Model, Urls};
 use super::options::Options;
 use super::recorder::Recorder;
 use super::webhooks::Courier;
-use super::{Budgets, Faults, Shared, agent_api, api, clock, lock};
+use super::{Budgets, Faults, Shared, agent_api, api, clock, lock, pages};
 use axum::Router;
 use std::collections::HashMap;
 use std::io;
@@ -100,7 +100,7 @@ pub(super) async fn start(options: Options) -> io::Result<(Arc<Shared>, TaskTrac
     // Already installed where the program itself runs; a test may begin here.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let courier = Courier::new(
-        options.app.clone(),
+        &options.app,
         options.webhook.clone(),
         options.timings.webhook,
         options.seed,
@@ -124,7 +124,8 @@ pub(super) async fn start(options: Options) -> io::Result<(Arc<Shared>, TaskTrac
     });
     let tasks = TaskTracker::new();
     for listener in std::iter::once(listener).chain(agents) {
-        let routes: Router = agent_api::routes(&shared).fallback(api::serve).with_state(Arc::clone(&shared));
+        let routes: Router =
+            agent_api::routes(&shared).merge(pages::routes()).fallback(api::serve).with_state(Arc::clone(&shared));
         let gate = Gate { listener, shared: Arc::clone(&shared) };
         let stop = shared.stop.clone().cancelled_owned();
         tasks.spawn(async move {

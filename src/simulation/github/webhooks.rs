@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
@@ -98,7 +98,8 @@ pub(super) struct Courier {
     pub(super) faults: WebhookFaults,
     /// The hook's id.
     pub(super) hook: u64,
-    app: App,
+    /// The App's number.
+    app: AtomicU64,
     target: Mutex<Option<WebhookTarget>>,
     log: Mutex<VecDeque<Delivery>>,
     ids: Mutex<(Seed, u64)>,
@@ -114,7 +115,7 @@ pub(super) struct Courier {
 
 impl Courier {
     pub(super) fn new(
-        app: App,
+        app: &App,
         target: Option<WebhookTarget>,
         timeout: Duration,
         seed: u64,
@@ -130,7 +131,7 @@ impl Courier {
         Ok(Self {
             faults: WebhookFaults::default(),
             hook: 480_000_000 + seed % 1000,
-            app,
+            app: AtomicU64::new(app.id),
             target: Mutex::new(target),
             log: Mutex::new(VecDeque::new()),
             // Real ids need more than the 53 bits of a JavaScript number.
@@ -143,6 +144,10 @@ impl Courier {
             runtime: tokio::runtime::Handle::current(),
             stop,
         })
+    }
+
+    pub(super) fn set_app(&self, id: u64) {
+        self.app.store(id, Ordering::SeqCst);
     }
 
     pub(super) fn target(&self) -> Option<WebhookTarget> {
@@ -262,7 +267,7 @@ impl Courier {
             ("X-GitHub-Delivery", parcel.guid.clone()),
             ("X-GitHub-Event", parcel.event.clone()),
             ("X-GitHub-Hook-ID", self.hook.to_string()),
-            ("X-GitHub-Hook-Installation-Target-ID", self.app.id.to_string()),
+            ("X-GitHub-Hook-Installation-Target-ID", self.app.load(Ordering::SeqCst).to_string()),
             ("X-GitHub-Hook-Installation-Target-Type", "integration".to_owned()),
         ];
         if let Some(secret) = &target.secret {

@@ -162,7 +162,7 @@ async fn one_delivery_is_shown_with_what_was_sent_and_sent_again() {
     assert!(matches!(client.redeliver(2).await, Err(Error::NotFound { .. })));
 }
 
-fn installed(id: u64, login: &str, kind: &str, suspended: Value) -> Value {
+fn installed(id: u64, login: &str, kind: &str, suspended: &Value) -> Value {
     json!({
         "id": id, "account": { "login": login, "type": kind }, "target_type": kind, "suspended_at": suspended,
         "permissions": { "metadata": "read" }, "events": [], "repository_selection": "selected", "app_id": 5,
@@ -175,8 +175,8 @@ async fn installations_and_their_repositories_are_listed() {
     let server = Server::start().await;
     let client = app(&server);
     let list = [
-        installed(77, "acme", "Organization", Value::Null),
-        installed(78, "octo", "User", json!("2026-11-22T10:00:00Z")),
+        installed(77, "acme", "Organization", &Value::Null),
+        installed(78, "octo", "User", &json!("2026-11-22T10:00:00Z")),
     ];
     server.on(INSTALLATIONS, [Reply::json(200, &json!(list))]);
     let installations = client.installations().await.unwrap();

@@ -6,9 +6,9 @@ use crate::support::fleet;
 use jiff::Timestamp;
 use runnerfleet::config::{Config, Mode, Pool};
 use runnerfleet::model::{
-    Capacity, Change, Container, ContainerId, ContainerStatus, HostId, InstanceId, Job, JobFacts, JobId, JobKey,
-    JobState, Kept, KeptContainer, LabelSet, Observed, PoolName, Registration, RegistrationHold, RegistrationId,
-    RegistrationStatus, RepoName, Runner, RunnerName, RunnerState, Scope, StateName, Wanted,
+    Access, Accounts, Capacity, Change, Container, ContainerId, ContainerStatus, HostId, InstanceId, Job, JobFacts,
+    JobId, JobKey, JobState, Kept, KeptContainer, LabelSet, Observed, PoolName, Registration, RegistrationHold,
+    RegistrationId, RegistrationStatus, RepoName, Runner, RunnerName, RunnerState, Scope, StateName, Wanted,
 };
 use runnerfleet::plan::{Action, Blocked, Listed, Listing, World, naming, plan};
 use std::collections::BTreeMap;
@@ -68,6 +68,7 @@ pub fn empty_world() -> World {
         leases: BTreeMap::new(),
         containers: Observed::Known(BTreeMap::new()),
         registrations: BTreeMap::new(),
+        accounts: Observed::Unknown("not looked at".to_owned()),
         capacity: Observed::Known(Capacity { cpus: 8, memory: 64 << 30, disk_free: None }),
         github_blocked: BTreeMap::new(),
         in_flight: std::collections::BTreeSet::new(),
@@ -125,6 +126,19 @@ fn read(text: &str) -> (World, Config) {
             }
             "store" => world.store = Observed::Unknown("connection refused".to_owned()),
             "docker" => world.containers = Observed::Unknown("connection refused".to_owned()),
+            // `app installed`, `app installed [acme/web]`, `app suspended`, `app gone 5m`
+            "app" => {
+                let access = match words[1] {
+                    "installed" => Access::Installed {
+                        repositories: words
+                            .get(2)
+                            .map(|list| list.trim_matches(['[', ']']).split(',').map(str::to_owned).collect()),
+                    },
+                    "suspended" => Access::Suspended,
+                    _ => Access::NotInstalled { since: ago(words[2]) },
+                };
+                world.accounts = Observed::Known(Accounts(BTreeMap::from([("acme".to_owned(), access)])));
+            }
             "asked" => {
                 world.asked.insert(job_key(words[1]), ago(words[2]));
             }
@@ -345,6 +359,7 @@ fn write_action(action: &Action) -> String {
             format!("assign job {job} to {}", pool.as_ref().map_or("no pool", |pool| pool.as_str()))
         }
         Action::Expire { job } => format!("expire job {job}"),
+        Action::Drop { job, account } => format!("drop job {job} of {account}"),
         Action::AskJob { job } => format!("ask GitHub about job {job}"),
         Action::Launch { runner, pool, job, .. } => {
             let whom = job.map_or("as a spare".to_owned(), |job| format!("for job {job}"));

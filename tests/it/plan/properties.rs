@@ -5,9 +5,9 @@ use crate::support::fleet;
 use proptest::prelude::*;
 use runnerfleet::config::Config;
 use runnerfleet::model::{
-    Change, ContainerId, ContainerStatus, HostId, Job, JobFacts, JobId, JobKey, JobState, Observed, PoolName,
-    Registration, RegistrationHold, RegistrationId, RegistrationStatus, RepoName, Runner, RunnerName, RunnerState,
-    StateName,
+    Access, Accounts, Change, ContainerId, ContainerStatus, HostId, Job, JobFacts, JobId, JobKey, JobState, Observed,
+    PoolName, Registration, RegistrationHold, RegistrationId, RegistrationStatus, RepoName, Runner, RunnerName,
+    RunnerState, StateName,
 };
 use runnerfleet::plan::{Action, Listed, Listing, Plan, World, plan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,6 +192,9 @@ fn take_effect(world: &mut World, plan: &Plan, config: &Config) {
             Action::Expire { job } => change_job(world, job, |job| {
                 job.state = JobState::Completed { conclusion: "expired".to_owned(), runner: None };
             }),
+            Action::Drop { job, .. } => change_job(world, job, |job| {
+                job.state = JobState::Completed { conclusion: "dropped".to_owned(), runner: None };
+            }),
             Action::AskJob { job } => {
                 world.asked.insert(job, world.now);
             }
@@ -319,6 +322,30 @@ proptest! {
             });
             prop_assert!(!busy.contains(name) || ended(name) || elsewhere || over, "{action:?}");
         }
+    }
+
+    #[test]
+    fn nothing_begins_at_an_account_that_took_the_app_away(jobs in some_jobs(), runners in some_runners(), suspended in any::<bool>()) {
+        let config = some_config();
+        let mut world = world(&jobs, &runners, true, true);
+        let access = if suspended { Access::Suspended } else { Access::NotInstalled { since: ago("1m") } };
+        world.accounts = Observed::Known(Accounts(BTreeMap::from([("acme".to_owned(), access)])));
+        let decided = plan(&world, &config);
+        let launches = decided.actions.iter().any(|action| matches!(action, Action::Launch { .. }));
+        prop_assert!(!launches);
+        // Who has a job, as far as anybody told, keeps it.
+        let busy: BTreeSet<_> = world.jobs.values().filter_map(|job| match &job.state {
+            JobState::InProgress { runner } => runner.clone(),
+            _ => None,
+        }).collect();
+        for action in &decided.actions {
+            let Action::TakeDown { runner, cause, .. } = action else { continue };
+            let is_for_the_account = cause.contains("the App is");
+            prop_assert!(!is_for_the_account || !busy.contains(runner), "{action:?}");
+        }
+        let queued = world.jobs.values().filter(|job| job.is_queued());
+        let expired = decided.actions.iter().filter(|action| matches!(action, Action::Expire { .. })).count();
+        prop_assert_eq!(decided.waiting.len() + expired, queued.count());
     }
 
     #[test]

@@ -363,6 +363,20 @@ async fn a_worker_is_seen() {
     fleet.says(&idle, "up").await;
     assert!(fleet.docker.runs_a_job(&busy).await.unwrap());
     assert!(!fleet.docker.runs_a_job(&idle).await.unwrap());
+    // The same while they stand still, which they do however often they are told to.
+    for _ in 0..2 {
+        fleet.docker.pause(&busy).await.unwrap();
+        fleet.docker.pause(&idle).await.unwrap();
+    }
+    assert!(fleet.docker.runs_a_job(&busy).await.unwrap());
+    assert!(!fleet.docker.runs_a_job(&idle).await.unwrap());
+    assert_eq!(docker(&["inspect", "-f", "{{.State.Paused}}", busy.as_str()]).trim(), "true");
+    fleet.docker.unpause(&busy).await.unwrap();
+    fleet.docker.unpause(&busy).await.unwrap();
+    assert_eq!(docker(&["inspect", "-f", "{{.State.Paused}}", busy.as_str()]).trim(), "false");
+    fleet.docker.remove(&idle).await.unwrap();
+    assert_eq!(fleet.docker.look(&idle).await.unwrap(), None);
+    fleet.docker.pause(&idle).await.unwrap();
     docker(&["kill", busy.as_str()]);
     fleet.ended(&busy).await;
     assert!(!fleet.docker.runs_a_job(&busy).await.unwrap());

@@ -5,6 +5,8 @@
 mod agent;
 /// The REST API: shapes, authentication, limits, faults.
 mod api;
+/// How the App is made, installed and taken off.
+mod app_life;
 /// Which runner gets which job, and what becomes of jobs.
 mod jobs;
 /// Signed deliveries, their log and their faults.

@@ -125,6 +125,11 @@ impl TestApp {
         }
     }
 
+    /// What `serve` knows.
+    pub fn world(&self) -> runnerfleet::plan::World {
+        self.serve.as_ref().expect("`serve` runs").memory.world()
+    }
+
     /// The rows of all runners.
     pub fn runners(&self) -> Vec<Arc<Runner>> {
         let serve = self.serve.as_ref().expect("`serve` runs");

@@ -46,7 +46,7 @@ async fn each_of_githubs_examples_gets_its_answer_and_leaves_what_it_should() {
             }
             ping if ping.starts_with("ping.") => (200, "pong", "", None),
             run if run.starts_with("workflow_run.") => (200, "ignored", "`workflow_run` events are not used", None),
-            added if added.starts_with("installation") => (200, "ignored", "events are not used", None),
+            changed if changed.starts_with("installation") => (200, "noted", "installations are looked at again", None),
             other => panic!("what should be answered to {other}?"),
         }
     };

@@ -1,6 +1,7 @@
 //! Routes about the App itself: who it is, where it is installed, its tokens.
 
 use super::call::Call;
+use crate::model::after;
 use crate::simulation::github::answer::{Answer, Refusal};
 use crate::simulation::github::auth::Caller;
 use crate::simulation::github::budget::Resource;
@@ -41,7 +42,7 @@ pub(super) fn rate_limit(call: &Call<'_>) -> Result<Answer, Refusal> {
 
 pub(super) fn app(call: &Call<'_>) -> Result<Answer, Refusal> {
     call.read(|model| {
-        let owner = model.owners.first().ok_or_else(Refusal::not_found)?;
+        let owner = model.app_owner().ok_or_else(Refusal::not_found)?;
         let installed = model.owners.iter().filter(|owner| owner.installation.is_some()).count();
         Ok(Answer::ok(payload::app(&model.urls, &model.app, owner, installed)))
     })
@@ -171,11 +172,14 @@ pub(super) fn revoke(call: &Call<'_>) -> Result<Answer, Refusal> {
 
 /// The end of the manifest flow: the code is the credential, and is good once.
 pub(super) fn convert_manifest(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let pem = lock(&call.shared.manifests).remove(call.part("code")).ok_or_else(Refusal::not_found)?;
-    let secret = call.shared.change(|model, _| (model.seed.secret(40), model.seed.secret(40)));
+    let offer = lock(&call.shared.manifests).remove(call.part("code")).ok_or_else(Refusal::not_found)?;
+    if after(offer.made_at, call.read(|model| model.timings.manifest_code)) < call.now {
+        return Err(Refusal::not_found());
+    }
+    let client_secret = call.shared.change(|model, _| model.seed.secret(40));
     let mut body = app(call)?.body.ok_or_else(Refusal::not_found)?;
-    body["client_secret"] = json!(secret.0);
-    body["webhook_secret"] = json!(secret.1);
-    body["pem"] = json!(pem);
+    body["client_secret"] = json!(client_secret);
+    body["webhook_secret"] = json!(offer.webhook_secret);
+    body["pem"] = json!(offer.pem);
     Ok(Answer::created(body))
 }

@@ -32,7 +32,7 @@ pub(super) fn respond(answer: Answer) -> Response {
 }
 
 /// A query as pairs.
-pub(super) fn pairs(query: &str) -> BTreeMap<String, String> {
+pub(in crate::simulation::github) fn pairs(query: &str) -> BTreeMap<String, String> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

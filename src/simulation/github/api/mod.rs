@@ -10,7 +10,8 @@ mod routes;
 mod runners;
 mod runs;
 
-use self::http::{pairs, respond};
+pub(super) use self::http::pairs;
+use self::http::respond;
 use super::answer::{Answer, Refusal};
 use super::auth::{Caller, authenticate};
 use super::budget::{Exceeded, Resource, Standing};

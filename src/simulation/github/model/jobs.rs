@@ -58,6 +58,8 @@ pub(crate) struct Run {
     pub(crate) workflow: String,
     pub(crate) attempt: u32,
     pub(crate) number: u64,
+    pub(crate) event: String,
+    pub(crate) head_repository: Option<String>,
     pub(crate) created_at: Timestamp,
 }
 
@@ -90,6 +92,8 @@ impl Model {
                 workflow: spec.workflow.clone(),
                 attempt: 1,
                 number,
+                event: spec.event.clone(),
+                head_repository: spec.head_repository.clone(),
                 created_at: now,
             },
         );

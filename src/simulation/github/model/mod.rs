@@ -2,6 +2,7 @@
 //! what GitHub would tell its hooks is put into an outbox for the shell to send.
 
 mod agents;
+mod app;
 mod jobs;
 mod runners;
 mod settle;
@@ -14,6 +15,7 @@ pub use runners::Runner;
 pub use spec::{Conclusion, JobSpec, Stage};
 
 pub(super) use agents::{AcquireRefused, News, SessionRefused};
+pub(super) use app::{Manifest, slug};
 pub(super) use jobs::{Run, steps};
 pub(super) use runners::{Group, Held, NewRunner, RegisterRefused, Visibility};
 pub(super) use tokens::{NarrowRefused, TokenKind, TokenWish, rank};
@@ -56,6 +58,7 @@ pub(super) struct Repo {
     pub(super) owner: String,
     pub(super) name: String,
     pub(super) private: bool,
+    pub(super) fork: bool,
 }
 
 impl Repo {
@@ -87,6 +90,12 @@ pub struct Model {
     pub(super) seed: Seed,
     /// Agents older than this register and come online, and never get a job.
     pub(super) version_floor: Option<String>,
+    /// Names in addresses that Apps of others have.
+    pub(super) taken_names: Vec<String>,
+    /// Owners let nobody install anything.
+    pub(super) owners_refuse: bool,
+    /// Of what an App asks for, owners grant only these; all where none.
+    pub(super) grants: Option<Vec<String>>,
     jobs: BTreeMap<u64, Job>,
     /// The jobs that are not over, in the order in which they came.
     open: BTreeSet<u64>,
@@ -100,6 +109,7 @@ pub struct Model {
     last_run: u64,
     last_runner: u64,
     last_group: u64,
+    last_installation: u64,
 }
 
 impl Model {
@@ -115,6 +125,9 @@ impl Model {
             outbox: Vec::new(),
             seed: Seed::new(seed),
             version_floor: None,
+            taken_names: Vec::new(),
+            owners_refuse: false,
+            grants: None,
             jobs: BTreeMap::new(),
             open: BTreeSet::new(),
             finished: VecDeque::new(),
@@ -128,6 +141,7 @@ impl Model {
             last_run: 18_000_000_000 + (seed % 1000) * 1_000_000,
             last_runner: 20,
             last_group: 0,
+            last_installation: 61_000_000 + seed % 1000,
         };
         for (index, account) in (0u64..).zip(&options.accounts) {
             model.owners.push(Owner {
@@ -146,6 +160,7 @@ impl Model {
                 owner: repository.owner.clone(),
                 name: repository.name.clone(),
                 private: repository.private,
+                fork: repository.fork,
             });
         }
         for group in &options.groups {

@@ -25,6 +25,10 @@ pub struct JobSpec {
     pub output_lines: u32,
     /// A run that it belongs to; a run of its own where none.
     pub run: Option<u64>,
+    /// What made its run begin: `push`, `pull_request`, …
+    pub event: String,
+    /// The repository that its commit comes from, where that is another one (a fork).
+    pub head_repository: Option<String>,
     /// The environment that it deploys to: it then carries a deployment in its events.
     pub environment: Option<String>,
 }
@@ -42,6 +46,8 @@ impl JobSpec {
             ending: Ending::Normal,
             output_lines: 1,
             run: None,
+            event: "push".into(),
+            head_repository: None,
             environment: None,
         }
     }
@@ -71,6 +77,23 @@ impl JobSpec {
     #[must_use]
     pub fn ending(mut self, ending: Ending) -> Self {
         self.ending = ending;
+        self
+    }
+
+    /// Of a run that this event began.
+    #[must_use]
+    pub fn event(mut self, event: impl Into<String>) -> Self {
+        self.event = event.into();
+        self
+    }
+
+    /// Of a pull request that comes from a fork.
+    #[must_use]
+    pub fn from_fork(mut self, repository: impl Into<String>) -> Self {
+        self.head_repository = Some(repository.into());
+        if self.event == "push" {
+            self.event = "pull_request".into();
+        }
         self
     }
 

@@ -114,6 +114,11 @@ impl Model {
         self.tokens.installation.remove(text);
     }
 
+    /// Revokes the tokens of one installation.
+    pub(crate) fn revoke_tokens_of(&mut self, installation: u64) {
+        self.tokens.installation.retain(|_, token| token.installation != installation);
+    }
+
     /// Revokes every installation token: what happens when an owner uninstalls and installs again.
     pub(crate) fn revoke_all_installation_tokens(&mut self) {
         self.tokens.installation.clear();
