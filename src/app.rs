@@ -2,6 +2,7 @@
 
 use crate::admin::{self, Desk};
 use crate::config::{Backend, Config};
+use crate::credentials::Live;
 use crate::github::Client;
 use crate::inbound::Inbound;
 use crate::ingest;
@@ -169,6 +170,8 @@ pub struct Running {
     pub memory: Arc<Memory>,
     /// Looks after persistent runners.
     pub keeper: Keeper,
+    /// Secrets and keys; none where the configuration came from no file.
+    pub live: Option<Arc<Live>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -248,8 +251,13 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
     let readiness = Arc::new(Probes::new(store, provider, client.clone()));
     let mut receiver = Receiver::new(config.clone(), Some(queue), readiness);
     receiver.installations = memory.installations_bell();
-    loops.spawn(receiver.sources.clone().keep_current(client, stop.clone()));
-    let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone() });
+    loops.spawn(receiver.sources.clone().keep_current(client.clone(), stop.clone()));
+    // Secrets and keys may change while all this runs.
+    let live = file.map(|file| Arc::new(Live::new(&config, file.reread, receiver.secrets.clone(), client.clone())));
+    if let Some(live) = &live {
+        loops.spawn(live.clone().follow(stop.clone()));
+    }
+    let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone(), live: live.clone() });
     let desk_stop = stop.clone();
     loops.spawn(inbound.serve(listener, webhook::router(receiver), stop.clone()));
     loops.spawn(async move {
@@ -280,5 +288,5 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
         notifier.finish(LAST_NOTICES).await;
         drop(socket_file);
     });
-    Ok(Running { addr, memory, keeper, stop, task })
+    Ok(Running { addr, memory, keeper, live, stop, task })
 }

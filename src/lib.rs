@@ -41,6 +41,8 @@ pub mod config;
 
 pub mod clock;
 
+pub mod credentials;
+
 pub mod permissions;
 
 pub mod overview;

@@ -1,6 +1,7 @@
 //! The verbs' side of the local socket.
 
 use super::RemoveRequest;
+use crate::credentials::Reloaded;
 use crate::model::{PoolName, RunnerName};
 use crate::overview::Overview;
 use crate::persistent::{Change, Order, Progress};
@@ -59,6 +60,12 @@ impl Client {
     pub async fn run_scheduler(&self) -> Result<(), AdminError> {
         self.http.post("http://runnerfleet/v1/scheduler").send().await?.error_for_status()?;
         Ok(())
+    }
+
+    /// Has secrets and keys read again; what is valid then.
+    pub async fn reload(&self) -> Result<Reloaded, AdminError> {
+        let answer = self.http.post("http://runnerfleet/v1/reload").send().await?;
+        Ok(granted(answer).await?.json().await?)
     }
 
     /// Removes one runner.

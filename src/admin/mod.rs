@@ -4,6 +4,7 @@
 pub mod client;
 
 use crate::clock;
+use crate::credentials::Live;
 use crate::model::{PoolName, RunnerName};
 use crate::overview::{Overview, overview};
 use crate::persistent::{Keeper, Order, Progress};
@@ -39,6 +40,8 @@ pub struct Desk {
     pub executor: Arc<Executor>,
     /// Looks after persistent runners; has the configuration.
     pub keeper: Keeper,
+    /// Secrets and keys; none where the configuration came from no file.
+    pub live: Option<Arc<Live>>,
 }
 
 /// `POST /v1/remove`.
@@ -57,8 +60,20 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/remove", post(remove))
         .route("/v1/persistent", post(carry_out))
         .route("/v1/difference", get(difference))
+        .route("/v1/reload", post(reload))
         .route("/v1/scheduler", get(show_scheduler).post(ask_scheduler))
         .with_state(desk)
+}
+
+/// Reads the configuration again for its secrets and keys.
+async fn reload(State(desk): State<Desk>) -> Response {
+    let Some(live) = desk.live else {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "its configuration came from no file").into_response();
+    };
+    match tokio::task::spawn_blocking(move || live.reload()).await {
+        Ok(reloaded) => Json(reloaded).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 /// What is written down of the scheduler's runs.

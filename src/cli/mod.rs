@@ -7,6 +7,7 @@ mod build_news;
 mod check_base_image_update;
 mod config;
 mod confirm;
+mod deliveries;
 mod demo;
 mod deploy;
 #[cfg(test)]
@@ -157,6 +158,16 @@ Examples:
     /// Do what `scheduler` in the configuration says, until SIGTERM; `serve` does it as well.
     #[command(after_help = "Examples:\n  runnerfleet scheduler status\n  runnerfleet scheduler run-now")]
     Scheduler(scheduler::SchedulerArgs),
+    /// Show GitHub's log of the App's webhook deliveries.
+    #[command(
+        after_help = "Examples:\n  runnerfleet deliveries --failed --since 1h\n  runnerfleet deliveries --event ping --output json"
+    )]
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Have GitHub send deliveries again. What was taken before changes nothing the second time.
+    #[command(
+        after_help = "Examples:\n  runnerfleet redeliver 72057594037927943\n  runnerfleet redeliver --failed --since 1h"
+    )]
+    Redeliver(deliveries::RedeliverArgs),
     /// Check or describe the configuration.
     #[command(subcommand, after_help = "Example:\n  runnerfleet config check")]
     Config(config::ConfigVerb),
@@ -256,6 +267,8 @@ async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Scheduler(args) => scheduler::run(config, args).await,
         Verb::Jobs(args) => view::jobs(config, args).await,
         Verb::Plan(args) => view::plan(config, args).await,
+        Verb::Deliveries(args) => deliveries::deliveries(&config, args).await,
+        Verb::Redeliver(args) => deliveries::redeliver(&config, args).await,
         Verb::Build(args) => build::build(config, args).await,
         Verb::Images(args) => images::images(config, args).await,
         Verb::CheckBaseImageUpdate(args) => check_base_image_update::check_base_image_update(config, args).await,
@@ -283,6 +296,8 @@ impl Verb {
             Self::Adopt(args) => args.printing.quiet,
             Self::Jobs(args) => args.printing.quiet,
             Self::Plan(args) => args.printing.quiet,
+            Self::Deliveries(args) => args.printing.quiet,
+            Self::Redeliver(args) => args.printing.quiet,
             Self::Build(args) => args.printing.quiet,
             Self::Images(args) => args.is_quiet(),
             Self::CheckBaseImageUpdate(args) => args.printing.quiet,

@@ -15,7 +15,18 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     // A deploy means the file as it is then.
     let file = from_file(&config);
     let running = app::start_reading(config, Some(file)).await?;
-    signals.next().await;
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            _ = hangup.recv() => {
+                if let Some(live) = running.live.clone() {
+                    info!("SIGHUP: reading secrets and keys again");
+                    let _ = tokio::task::spawn_blocking(move || live.reload()).await;
+                }
+            }
+        }
+    }
     info!(
         "stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once"
     );

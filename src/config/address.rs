@@ -56,6 +56,22 @@ impl Leaf for UrlPath {
     }
 }
 
+/// `https://ci.example.com`: where GitHub reaches the receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PublicUrl(pub(super) String);
+
+impl Leaf for PublicUrl {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        crate::config::public_url(text).map(Self).map_err(|why| {
+            Wrong::new(why, "write the address at which GitHub reaches this receiver, as in `https://ci.example.com`")
+        })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": r"^https?://|\$\{", "examples": ["https://ci.example.com"] })
+    }
+}
+
 /// Where Docker's API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DockerUrl(pub(super) String);
@@ -95,6 +111,10 @@ mod tests {
             &["", "8080", ":8080", "example.org:80", "1.2.3.4"],
         );
         takes::<UrlPath>(&["/webhook", "/a/b-c"], &["", "/", "webhook", "/a?b", "/a/", "//a", "/healthz", "/a b"]);
+        takes::<PublicUrl>(
+            &["https://ci.example.com", "https://ci.example.com/ci/", "http://127.0.0.1:8080", "http://localhost"],
+            &["", "ci.example.com", "http://ci.example.com", "https://", "https://a b", "https://x?y", "ftp://x"],
+        );
         takes::<DockerUrl>(
             &["unix:///var/run/docker.sock", "tcp://10.0.0.5:2375"],
             &["", "/var/run/docker.sock", "unix://x", "ssh://host", "tcp://", "tcp://a/b"],

@@ -262,7 +262,8 @@ fn http(http: &shape::Http, admin_socket: PathBuf, reading: &mut Reading<'_>) ->
         Field::Absent => connections.div_ceil(4),
     };
     let limits = HttpLimits { connections, connections_per_address, header_timeout, body_timeout };
-    Some(Http { listen, admin_socket, tls, trusted_proxies, limits })
+    let public_url = http.public_url.good().map(|url| url.0.clone());
+    Some(Http { listen, public_url, admin_socket, tls, trusted_proxies, limits })
 }
 
 /// The certificate's files, tried out: a key of another certificate is told here, not when GitHub finds the door shut.

@@ -321,6 +321,8 @@ pub struct RedisConfig {
 pub struct Http {
     /// Intake, `/healthz`, `/readyz`.
     pub listen: SocketAddr,
+    /// Where GitHub reaches the receiver, without `intake.path` and without a slash at the end.
+    pub public_url: Option<String>,
     /// The socket for the verbs beside `serve`.
     pub admin_socket: PathBuf,
     /// The receiver's own certificate.
@@ -402,6 +404,29 @@ pub struct Log {
     pub level: String,
     /// JSON lines instead of text.
     pub json: bool,
+}
+
+/// An address at which GitHub can reach a receiver, without a slash at the end. Plain HTTP only on this machine itself: a
+/// delivery that is read on its way is no secret, but one that is changed would at least be noticed and lost.
+///
+/// # Errors
+/// It is none; the text goes on after the address.
+pub fn public_url(text: &str) -> Result<String, &'static str> {
+    let text = text.trim().trim_end_matches('/');
+    let (scheme, rest) = text.split_once("://").ok_or("has no `https://` before it")?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let here = matches!(host, "localhost" | "127.0.0.1" | "::1");
+    match scheme {
+        _ if host.is_empty() || rest.contains([' ', '?', '#', '@', '"', '<']) => Err("is not an address"),
+        "https" => Ok(text.to_owned()),
+        "http" if here => Ok(text.to_owned()),
+        "http" => Err("is not encrypted: GitHub sends what your workflows are called over it"),
+        _ => Err("does not begin with `https://`"),
+    }
 }
 
 impl Config {

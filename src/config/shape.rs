@@ -1,6 +1,6 @@
 //! The file: every section, every key, its type and its default. The doc comments are the schema's descriptions.
 
-use super::address::{DockerUrl, Listen, UrlPath};
+use super::address::{DockerUrl, Listen, PublicUrl, UrlPath};
 use super::cidr::{Cidr, Sources};
 use super::collection::{List, Table};
 use super::leaf::{AnyText, Text, Whole, choice};
@@ -419,6 +419,8 @@ section! {
     Http {
         /// For GitHub's deliveries, `/healthz` and `/readyz`. A proxy with TLS belongs in front of it, or `tls` here.
         listen: Field<Listen> = "127.0.0.1:8080",
+        /// Where GitHub reaches the receiver, without `intake.path`: the proxy's address, as in `https://ci.example.com`. `setup` and `doctor` hold the App's webhook against it.
+        public_url: Field<PublicUrl>,
         /// A certificate of its own, for a receiver that no proxy stands before.
         tls: HttpTls,
         /// The networks of the proxies whose word on a client's address is taken (`X-Forwarded-For`, `Forwarded`).

@@ -20,9 +20,10 @@ use axum::extract::State;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
@@ -39,6 +40,8 @@ pub struct Receiver {
     pub sources: Arc<Sources>,
     /// What reads bodies.
     pub bodies: Arc<Bodies>,
+    /// What deliveries may be signed with now.
+    pub secrets: Arc<Secrets>,
     /// Rung when an event tells of the App's installations.
     pub installations: Arc<Notify>,
 }
@@ -47,8 +50,30 @@ impl Receiver {
     /// With bounds and sources as configured.
     pub fn new(config: Arc<Config>, queue: Option<Arc<dyn Queue>>, readiness: Arc<dyn Readiness>) -> Self {
         let sources = Arc::new(Sources::new(&config.intake.sources));
+        let secrets = Arc::new(Secrets::new(config.intake.secrets.clone()));
         let bodies = Arc::new(Bodies::new(config.intake.max_body, config.http.limits.body_timeout));
-        Self { config, queue, readiness, sources, bodies, installations: Arc::default() }
+        Self { config, queue, readiness, sources, bodies, secrets, installations: Arc::default() }
+    }
+}
+
+/// The secrets that are valid now; they change while the program runs.
+#[derive(Debug)]
+pub struct Secrets(RwLock<Arc<[SecretString]>>);
+
+impl Secrets {
+    /// With these.
+    pub fn new(secrets: Vec<SecretString>) -> Self {
+        Self(RwLock::new(secrets.into()))
+    }
+
+    /// These from now on.
+    pub fn replace(&self, secrets: Vec<SecretString>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secrets.into();
+    }
+
+    /// Those of this moment.
+    pub fn valid(&self) -> Arc<[SecretString]> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -84,7 +109,6 @@ pub fn router(receiver: Receiver) -> Router {
 
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let intake = &receiver.config.intake;
     let client = parts.extensions.get::<Caller>().map(|caller| caller.address);
     if let Err(refused) = receiver.sources.admit(client) {
         debug!(client = ?client, "refused a delivery: {refused}");
@@ -100,7 +124,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
         hook: text("x-github-hook-id").unwrap_or_default().to_owned(),
         guid: text("x-github-delivery").unwrap_or_default().to_owned(),
     };
-    if let Err(error) = signature::verify(&intake.secrets, text("x-hub-signature-256"), &body) {
+    if let Err(error) = signature::verify(&receiver.secrets.valid(), text("x-hub-signature-256"), &body) {
         warn!(delivery = %delivery, client, "refused a delivery: {error}");
         return answer(StatusCode::UNAUTHORIZED, "refused", error.to_string());
     }

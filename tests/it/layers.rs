@@ -44,7 +44,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("readiness", "clock github model provider store webhook"),
     ("overview", "config model persistent plan"),
     ("removal", "model persistent plan reconcile reconcile::memory"),
-    ("admin", "clock model overview persistent reconcile reconcile::memory removal scheduler"),
+    // Secrets that change while `serve` runs.
+    ("credentials", "config github webhook"),
+    ("admin", "clock credentials model overview persistent reconcile reconcile::memory removal scheduler"),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
@@ -61,7 +63,7 @@ const LAYERS: &[(&str, &str)] = &[
     // Joins all of them.
     (
         "app",
-        "admin config durable github inbound ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
+        "admin config credentials durable github inbound ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
     ),
     (
         "cli",

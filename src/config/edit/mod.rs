@@ -6,6 +6,7 @@
 //! the old one.
 
 mod file;
+pub mod keys;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ mod adopt;
 mod alone;
 mod beside;
 mod config;
+mod deliveries;
 mod golden;
 mod help;
 mod init;

@@ -72,6 +72,7 @@ pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
         },
         http: Http {
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+            public_url: None,
             admin_socket: folder.join("runnerfleet.sock"),
             tls: None,
             trusted_proxies: Vec::new(),

@@ -7,6 +7,7 @@ pub mod docker;
 pub mod engine_gate;
 /// Configurations made in code.
 pub mod fleet;
+pub mod hub;
 pub mod openapi;
 pub mod payload;
 /// `serve` as a process of its own.
