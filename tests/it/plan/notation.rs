@@ -223,7 +223,7 @@ fn read_job(words: &[&str], line: &str, config: &Config) -> Job {
         _ => None,
     };
     let queued_at = matches!(state, JobState::Queued).then_some(since);
-    Job { facts, state, pool, first_seen: since, since, queued_at, started_at: None }
+    Job { facts, state, pool, first_seen: since, since, queued_at, started_at: None, run: None }
 }
 
 /// `runner linux-7-1-1 started 30s for 7 container running`; also `job 8`, `owner there`, `cause <one word>`, `blameless`,

@@ -109,7 +109,7 @@ fn world(jobs: &[SomeJob], runners: &[SomeRunner], docker_known: bool, github_kn
             created_at: None,
         };
         let queued_at = (state == JobState::Queued).then_some(since);
-        let row = Job { facts, state, pool: None, first_seen: since, since, queued_at, started_at: None };
+        let row = Job { facts, state, pool: None, first_seen: since, since, queued_at, started_at: None, run: None };
         world.jobs.insert(row.key(), Arc::new(row));
     }
     let mut listing = Listing { at: ago("5s"), runners: BTreeMap::new() };
