@@ -90,7 +90,8 @@ impl Leaf for EventPattern {
         if is_pattern || EVENTS.contains(&glob) {
             return Ok(Self(text.to_owned()));
         }
-        let wrong = Wrong::new("is no event that begins a workflow", "as in `push`, `pull_request` or `!pull_request_target`");
+        let wrong =
+            Wrong::new("is no event that begins a workflow", "as in `push`, `pull_request` or `!pull_request_target`");
         let mark = &text[..text.len() - glob.len()];
         Err(match nearest(glob, EVENTS.iter().copied()) {
             Some(word) => wrong.guess(format!("did you mean `{mark}{word}`?")),

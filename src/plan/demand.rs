@@ -86,7 +86,8 @@ pub fn match_pool<'a>(job: &JobFacts, run: Option<&RunFacts>, config: &'a Config
             Verdict::Yes => return Match::Pool(pool),
             Verdict::Unknown => return Match::Unknown { pool },
             Verdict::No(rule) => {
-                let nearer = |known: &Rule| std::mem::discriminant(known) != std::mem::discriminant(&rule) && rule > *known;
+                let nearer =
+                    |known: &Rule| std::mem::discriminant(known) != std::mem::discriminant(&rule) && rule > *known;
                 if refused.as_ref().is_none_or(|(_, known)| nearer(known)) {
                     refused = Some((pool, rule));
                 }

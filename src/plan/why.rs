@@ -178,7 +178,10 @@ impl fmt::Display for Why {
             Self::NoPool { nearest: None } => f.write_str("no pool is for its account or repository"),
             Self::Refused { pool, rule } => write!(f, "pool `{pool}` has its labels and refuses it: {rule}"),
             Self::RunNotKnown { pool, run, error } => {
-                write!(f, "not known yet whose code it runs, which pool `{pool}` wants to know: GitHub is asked about run {run}")?;
+                write!(
+                    f,
+                    "not known yet whose code it runs, which pool `{pool}` wants to know: GitHub is asked about run {run}"
+                )?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, "; last time: {error}"))
             }
             Self::KeptBack { pool, refused } => write!(
@@ -187,8 +190,12 @@ impl fmt::Display for Why {
             ),
             Self::GroupShut { group, account, repository, hidden } => {
                 match hidden {
-                    Hidden::Public => write!(f, "runner group `{group}` of {account} does not take public repositories")?,
-                    Hidden::NotSelected => write!(f, "runner group `{group}` of {account} is not open to {repository}")?,
+                    Hidden::Public => {
+                        write!(f, "runner group `{group}` of {account} does not take public repositories")?
+                    }
+                    Hidden::NotSelected => {
+                        write!(f, "runner group `{group}` of {account} is not open to {repository}")?
+                    }
                 }
                 f.write_str(": GitHub would never give its runners this job (the organization's settings, Actions, Runner groups)")
             }
@@ -199,7 +206,9 @@ impl fmt::Display for Why {
                 write!(f, "{account} has no runner group `{group}`: make it, or set create_runner_group")
             }
             Self::Barred { bar, account } => write!(f, "{bar} `{account}`"),
-            Self::NotGiven => f.write_str("the App was not given its repository (the installation's settings at GitHub)"),
+            Self::NotGiven => {
+                f.write_str("the App was not given its repository (the installation's settings at GitHub)")
+            }
             Self::Launching { runner } => write!(f, "runner {runner} is begun now"),
             Self::RunnerComing { runner } => write!(f, "runner {runner} is on its way"),
             Self::RunnerReady { runner } => write!(f, "runner {runner} is up; GitHub has not given it the job yet"),
@@ -219,7 +228,12 @@ impl fmt::Display for Why {
                 write!(f, "a runner needs {} MiB, and {} MiB of this host are left", mib(*needs), mib(*left))
             }
             Self::NeverFits { needs, has } => {
-                write!(f, "a runner needs {} MiB, and this host has {} MiB for runners: lower resources.memory", mib(*needs), mib(*has))
+                write!(
+                    f,
+                    "a runner needs {} MiB, and this host has {} MiB for runners: lower resources.memory",
+                    mib(*needs),
+                    mib(*has)
+                )
             }
             Self::BehindOthers => f.write_str("an older job waits for room on this host"),
             Self::DiskFull { free, min } => {

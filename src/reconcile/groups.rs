@@ -269,9 +269,8 @@ impl Making<'_> {
 
     async fn note(&self, key: &str) -> Result<(Version, Note), StoreError> {
         let note = self.store.note(key).await?;
-        Ok(note.map_or_else(Default::default, |note| {
-            (note.version, serde_json::from_str(&note.row).unwrap_or_default())
-        }))
+        Ok(note
+            .map_or_else(Default::default, |note| (note.version, serde_json::from_str(&note.row).unwrap_or_default())))
     }
 
     /// None where another manager wrote it first: it is the one that makes the group.
@@ -308,10 +307,16 @@ mod tests {
         let (both, one) = (BTreeSet::from([1, 2]), BTreeSet::from([1]));
         let open = group(Visibility::All, true);
         assert_eq!(step(&wanted(&[1, 2], true), None, &Note::default()), Step::Make);
-        assert_eq!(step(&wanted(&[1, 2], true), Some((&group(SELECTED, false), &one)), &Note::default()), Step::LeaveAlone);
+        assert_eq!(
+            step(&wanted(&[1, 2], true), Some((&group(SELECTED, false), &one)), &Note::default()),
+            Step::LeaveAlone
+        );
         assert_eq!(step(&wanted(&[1], false), Some((&open, &BTreeSet::new())), &Note::default()), Step::LeaveAlone);
         // One of the same name that somebody made after ours was deleted.
-        assert_eq!(step(&wanted(&[1, 2], false), Some((&group(SELECTED, false), &one)), &note(Some(8), &[1])), Step::LeaveAlone);
+        assert_eq!(
+            step(&wanted(&[1, 2], false), Some((&group(SELECTED, false), &one)), &note(Some(8), &[1])),
+            Step::LeaveAlone
+        );
         // An answer was lost: only what was asked for is taken for ours.
         let lost = note(None, &[1, 2]);
         assert_eq!(step(&wanted(&[1, 2], false), Some((&group(SELECTED, false), &one)), &lost), Step::LeaveAlone);

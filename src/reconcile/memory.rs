@@ -6,8 +6,8 @@
 use super::execute::Outcome;
 use crate::clock;
 use crate::model::{
-    Access, Accounts, Bar, Capacity, Container, ContainerId, ContainerStatus, Group, Groups, HostId, Job, JobKey, JobState,
-    Observed, Registration, RegistrationStatus, RunFacts, Runner, RunnerName, Scope, after,
+    Access, Accounts, Bar, Capacity, Container, ContainerId, ContainerStatus, Group, Groups, HostId, Job, JobKey,
+    JobState, Observed, Registration, RegistrationStatus, RunFacts, Runner, RunnerName, Scope, after,
 };
 use crate::plan::{Action, Blocked, Listed, Listing, RunAsked, World};
 use crate::provider::ContainerNews;

@@ -64,11 +64,7 @@ fn tell_if_nothing_is_left(patterns: &Patterns, scope: &Scope, spot: &Spot, read
 /// GitHub gives jobs to runners that are kept, without anybody being asked.
 fn tell_what_has_no_effect(settings: &PoolSettings, makes_a_group: bool, reading: &mut Reading<'_>) {
     let matching = &settings.matching;
-    let mut spots = vec![
-        spot_of(&matching.public_repositories),
-        spot_of(&matching.forks),
-        spot_of(&matching.events),
-    ];
+    let mut spots = vec![spot_of(&matching.public_repositories), spot_of(&matching.forks), spot_of(&matching.events)];
     if !makes_a_group {
         spots.push(spot_of(&matching.repositories));
     }
@@ -90,7 +86,8 @@ fn tell_what_is_given_away(settings: &PoolSettings, admission: &Admission, readi
     if admission.forks == Some(true)
         && let Some(spot) = spot_of(&settings.matching.forks)
     {
-        let message = "in the public repositories that the pool takes, a pull request runs anybody's code on this machine";
+        let message =
+            "in the public repositories that the pool takes, a pull request runs anybody's code on this machine";
         reading.warning(&spot, message, "");
     }
     if let Some(events) = admission.events.as_ref().filter(|events| RISKY_EVENTS.iter().any(|event| events.take(event)))
@@ -98,7 +95,8 @@ fn tell_what_is_given_away(settings: &PoolSettings, admission: &Admission, readi
     {
         let taken: Vec<String> =
             RISKY_EVENTS.iter().filter(|event| events.take(event)).map(|event| format!("`{event}`")).collect();
-        let message = format!("in public repositories strangers can cause {}, with the repository's secrets", taken.join(", "));
+        let message =
+            format!("in public repositories strangers can cause {}, with the repository's secrets", taken.join(", "));
         reading.warning(&spot, message, "");
     }
 }

@@ -28,11 +28,9 @@ impl Executor {
         let facts = match self.memory.run(run) {
             Some(known) => known,
             None => match self.client.run(&job.facts.repository, run, job.facts.installation).await {
-                Ok(Some(told)) => RunFacts {
-                    event: told.event,
-                    head_repository: told.head_repository,
-                    private: told.private,
-                },
+                Ok(Some(told)) => {
+                    RunFacts { event: told.event, head_repository: told.head_repository, private: told.private }
+                }
                 Ok(None) => {
                     warn!(job.id = %key, "GitHub knows no run {run} of {}: its jobs count as over", job.facts.repository);
                     for key in self.memory.open_jobs_of(run) {

@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Admission, Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, Mode, Network, Notifications,
-    Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
+    Admission, Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, Mode, Network,
+    Notifications, Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;

@@ -77,7 +77,9 @@ pub(super) fn change(call: &Call<'_>) -> Result<Answer, Refusal> {
             (Some("all"), _) => group.visibility = Visibility::All,
             (Some("private"), _) => group.visibility = Visibility::Private,
             // Those that were chosen stay; after another visibility nothing is chosen.
-            (Some("selected"), Visibility::All | Visibility::Private) => group.visibility = Visibility::Selected(Vec::new()),
+            (Some("selected"), Visibility::All | Visibility::Private) => {
+                group.visibility = Visibility::Selected(Vec::new())
+            }
             (_, _) => {}
         }
         if let Some(public) = call.body.get("allows_public_repositories").and_then(Value::as_bool) {
@@ -92,7 +94,8 @@ pub(super) fn change(call: &Call<'_>) -> Result<Answer, Refusal> {
 pub(super) fn set_repositories(call: &Call<'_>) -> Result<Answer, Refusal> {
     let id = group_id(call)?;
     let ids = selected(call, "selected_repository_ids")?;
-    let ids = ids.ok_or_else(|| Refusal::new(422, "Invalid request.\n\n\"selected_repository_ids\" wasn't supplied."))?;
+    let ids =
+        ids.ok_or_else(|| Refusal::new(422, "Invalid request.\n\n\"selected_repository_ids\" wasn't supplied."))?;
     call.shared.change(|model, _| {
         let group = model.groups.get_mut(&id).ok_or_else(Refusal::not_found)?;
         match &mut group.visibility {

@@ -89,12 +89,7 @@ static ROUTES: &[Route] = &[
     route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_READ, groups::get),
     route("DELETE", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_WRITE, groups::delete),
     route("PATCH", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_WRITE, groups::change),
-    route(
-        "GET",
-        "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories",
-        ORG_READ,
-        groups::repositories,
-    ),
+    route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories", ORG_READ, groups::repositories),
     route(
         "PUT",
         "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories",
