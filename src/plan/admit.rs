@@ -5,7 +5,7 @@
 //! not known yet is never taken for harmless.
 
 use crate::config::{Config, Pool};
-use crate::model::{JobFacts, Patterns, RepoName, RunFacts};
+use crate::model::{JobFacts, Patterns, RISKY_EVENTS, RepoName, RunFacts};
 use serde::Serialize;
 use std::fmt;
 use std::sync::LazyLock;
@@ -53,10 +53,12 @@ pub(super) enum Verdict {
 }
 
 impl Rule {
-    /// Whether it keeps somebody's code out. A runner that is made meanwhile for another job must not get this one.
+    /// Whether it keeps strangers' code out. A runner that is made meanwhile for another job must not get this one. Repositories and
+    /// public ones are kept out by GitHub's runner groups.
     pub(super) fn is_about_code(&self) -> bool {
         match self {
-            Self::Event { .. } | Self::Fork { .. } => true,
+            Self::Fork { .. } => true,
+            Self::Event { event, .. } => RISKY_EVENTS.contains(&event.as_str()),
             Self::Repository { .. } | Self::Public => false,
         }
     }
@@ -124,7 +126,6 @@ impl fmt::Display for Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RISKY_EVENTS;
 
     #[test]
     fn the_events_that_are_refused_are_those_that_are_told() {

@@ -28,8 +28,8 @@ const LONGEST_RUN: Duration = Duration::from_secs(36 * 24 * 3600);
 /// An App that is taken off an account and put back within this time finds its jobs again.
 const GONE_FOR_GOOD: Duration = Duration::from_secs(10 * 60);
 
-/// How long after GitHub's last answer about a run, or its refusal, it is asked again.
-const ASK_RUN_AGAIN: Duration = Duration::from_secs(60);
+/// How long after GitHub did not say what a run is about it is asked again.
+const ASK_RUN_AGAIN: Duration = Duration::from_secs(15);
 
 /// So many runs are asked about at once, oldest job first: the others' turn comes when these are known.
 const RUNS_AT_ONCE: usize = 16;

@@ -186,7 +186,7 @@ impl fmt::Display for Why {
             }
             Self::KeptBack { pool, refused } => write!(
                 f,
-                "GitHub would give a runner of pool `{pool}` to job {refused} first, which the pool refuses: cancel that one, or allow it"
+                "GitHub would give a runner of pool `{pool}` that is made now to job {refused}, which it must not run: see why that one waits"
             ),
             Self::GroupShut { group, account, repository, hidden } => {
                 match hidden {

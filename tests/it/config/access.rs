@@ -60,27 +60,27 @@ fn what_is_no_repository_or_event_is_told() {
     for (lines, expected) in [
         (
             &["matching: {repositories: [web]}"][..],
-            "8:30 runners[0].matching.repositories[0]: `web` names no account; write `ORGANIZATION/web`",
+            "8:31 runners[0].matching.repositories[0]: `web` names no account; write `ORGANIZATION/web`",
         ),
         (
             &["matching: {repositories: ['https://github.com/acme/web']}"],
-            "8:30 runners[0].matching.repositories[0]: `https://github.com/acme/web` is an address; leave `https://github.com/` out",
+            "8:31 runners[0].matching.repositories[0]: `https://github.com/acme/web` is an address; leave `https://github.com/` out",
         ),
         (
             &["matching: {repositories: [acme/web/x]}"],
-            "8:30 runners[0].matching.repositories[0]: `acme/web/x` is no repository; write `OWNER/NAME`, as in `acme/web`, `acme/web-*` or `!acme/secret`",
+            "8:31 runners[0].matching.repositories[0]: `acme/web/x` is no repository; write `OWNER/NAME`, as in `acme/web`, `acme/web-*` or `!acme/secret`",
         ),
         (
             &["matching: {repositories: []}"],
-            "8:29 runners[0].matching.repositories: is empty; leave it out to take all",
+            "8:30 runners[0].matching.repositories: is empty; leave it out to take all",
         ),
         (
             &["matching: {repositories: [other/*]}"],
-            "8:29 runners[0].matching.repositories: takes no repository of acme, where the pool is; `org_url` says where its runners are; a pattern begins with that account, or with `*/`",
+            "8:30 runners[0].matching.repositories: takes no repository of acme, where the pool is; `org_url` says where its runners are; a pattern begins with that account, or with `*/`",
         ),
         (
             &["org_url: https://github.com/acme/web", "matching: {repositories: [acme/*, '!acme/web']}"],
-            "9:29 runners[0].matching.repositories: takes no repository of acme/web, where the pool is; `org_url` says where its runners are; a pattern begins with that account, or with `*/`",
+            "9:30 runners[0].matching.repositories: takes no repository of acme/web, where the pool is; `org_url` says where its runners are; a pattern begins with that account, or with `*/`",
         ),
         (
             &["matching: {events: ['!pull_request_targt']}"],
@@ -149,7 +149,7 @@ fn rules_that_a_kept_runner_cannot_keep_are_told() {
         all,
         [
             format!("9:45 runners[0].matching.forks: {message}"),
-            format!("9:29 runners[0].matching.repositories: {message}"),
+            format!("9:30 runners[0].matching.repositories: {message}"),
         ]
     );
     let grouped =

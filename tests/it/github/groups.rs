@@ -84,7 +84,10 @@ async fn a_group_is_made_and_changed_as_github_describes_it() {
     }
     // A second one of that name, and a permission that is missing.
     let error = client.create_group("acme", &new).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot make runner group `builders` of `acme`: Already exists");
+    assert_eq!(
+        error.to_string(),
+        "cannot make runner group `builders` of `acme`: GitHub refuses the request: Already exists"
+    );
     assert_eq!(server.asked(MAKE).len(), 2, "a group is never asked for twice by itself");
     let error = client.set_group_bounds("acme", (9, "builders"), true).await.unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error}");

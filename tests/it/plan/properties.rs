@@ -380,17 +380,17 @@ proptest! {
             let job = Arc::make_mut(job);
             job.facts.run_id = job.facts.key.id.0;
             job.facts.private = [None, Some(false), Some(true)][usize::from(*private)];
-            let run = |event: &str, head: Option<&str>| RunFacts {
+            let told = |event: &str, head: Option<&str>| RunFacts {
                 event: event.to_owned(),
                 head_repository: head.map(RepoName::new),
                 private: None,
             };
-            job.run = match kinds[usize::from(*run) % kinds.len()].1 {
+            job.run = match *run {
                 0 => None,
-                1 => Some(run("push", Some("acme/web"))),
-                2 => Some(run("pull_request", Some("mallory/web"))),
-                3 => Some(run("pull_request", None)),
-                _ => Some(run("pull_request_target", Some("acme/web"))),
+                1 => Some(told("push", Some("acme/web"))),
+                2 => Some(told("pull_request", Some("mallory/web"))),
+                3 => Some(told("pull_request", None)),
+                _ => Some(told("pull_request_target", Some("acme/web"))),
             };
         }
         let decided = plan(&world, &config);
