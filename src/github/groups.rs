@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The id of the default group, in every organization; a repository has no other.
+/// The id of the default group of a repository, which has no other, and of most organizations.
 const DEFAULT_GROUP: u64 = 1;
 
 /// Groups change seldom, and a wrong id ends in a 404 that makes us look again.
@@ -53,24 +53,38 @@ struct MemberAnswer {
 }
 
 impl Client {
-    /// The id of the named group; the default group's where none is named.
+    /// The id of the named group; the default group's where none is named, as far as it is known: nobody is asked for that one,
+    /// since its number is nearly always the same. [`Client::default_group`] looks.
     pub(super) async fn group_id(&self, scope: &Scope, name: Option<&str>) -> Result<u64, Error> {
-        let (Scope::Organization(organization), Some(name)) = (scope, name) else {
-            return Ok(DEFAULT_GROUP);
-        };
+        let Scope::Organization(organization) = scope else { return Ok(DEFAULT_GROUP) };
         let key = organization.to_lowercase();
+        let Some(name) = name else {
+            let known = self.inner.groups.peek(&key).and_then(|kept| find(&kept.value, None));
+            return Ok(known.unwrap_or(DEFAULT_GROUP));
+        };
         let what = format!("find runner group `{name}` of `{organization}`");
+        let groups = self.groups_of(scope, Some(name), &what).await?;
+        find(&groups, Some(name)).ok_or_else(|| {
+            let known: Vec<String> = groups.iter().map(|group| format!("`{}`", group.name)).collect();
+            Error::NotFound { what, message: format!("there is none of that name; there are: {}", known.join(", ")) }
+        })
+    }
+
+    /// The id of the default group, from GitHub's list; none where that shows none.
+    pub(super) async fn default_group(&self, scope: &Scope) -> Result<Option<u64>, Error> {
+        let what = format!("find the default runner group of `{scope}`");
+        Ok(find(&self.groups_of(scope, None, &what).await?, None))
+    }
+
+    /// The list, kept for a while; for a shorter one where it lacks the group that it was asked for.
+    async fn groups_of(&self, scope: &Scope, name: Option<&str>, what: &str) -> Result<Vec<Group>, Error> {
         let ask = async || {
-            let groups = self.list_groups(scope, &what).await?;
+            let groups = self.list_groups(scope, what).await?;
             let has_it = find(&groups, name).is_some();
             let fresh_until = after(Line::now(), if has_it { KEPT_FOR } else { KEPT_FOR_A_MISS });
             Ok(Kept { value: groups, fresh_until, valid_until: fresh_until })
         };
-        let groups = self.inner.groups.get(key, Line::now, ask).await?;
-        find(&groups, name).ok_or_else(|| {
-            let known: Vec<String> = groups.iter().map(|group| format!("`{}`", group.name)).collect();
-            Error::NotFound { what, message: format!("there is none of that name; there are: {}", known.join(", ")) }
-        })
+        self.inner.groups.get(scope.account().to_lowercase(), Line::now, ask).await
     }
 
     async fn list_groups(&self, scope: &Scope, what: &str) -> Result<Vec<Group>, Error> {
@@ -189,6 +203,8 @@ fn change(method: Method, path: String, body: &Value, what: String, repeat: Repe
     Request { method, path, body: Some(body.to_string().into()), what, repeat, endpoint: Endpoint::Groups }
 }
 
-fn find(groups: &[Group], name: &str) -> Option<u64> {
-    groups.iter().find(|group| group.name.eq_ignore_ascii_case(name)).map(|group| group.id)
+/// The one of that name, or the default one.
+fn find(groups: &[Group], name: Option<&str>) -> Option<u64> {
+    let is_it = |group: &&Group| name.map_or(group.default, |name| group.name.eq_ignore_ascii_case(name));
+    groups.iter().find(is_it).map(|group| group.id)
 }

@@ -84,7 +84,7 @@ fn what_is_no_repository_or_event_is_told() {
         ),
         (
             &["matching: {events: ['!pull_request_targt']}"],
-            "8:24 runners[0].matching.events[0]: `!pull_request_targt` is no event that begins a workflow; did you mean `!pull_request_target`?",
+            "8:25 runners[0].matching.events[0]: `!pull_request_targt` is no event that begins a workflow; did you mean `!pull_request_target`?",
         ),
         (
             &["matching: {forks: deny}"],
@@ -148,8 +148,8 @@ fn rules_that_a_kept_runner_cannot_keep_are_told() {
     assert_eq!(
         all,
         [
-            format!("9:45 runners[0].matching.forks: {message}"),
             format!("9:30 runners[0].matching.repositories: {message}"),
+            format!("9:49 runners[0].matching.forks: {message}"),
         ]
     );
     let grouped =

@@ -55,6 +55,21 @@ async fn only_the_lists_of_groups_in_use_are_read() {
     assert_eq!(server.asked(ORG_JIT)[0].body["runner_group_id"], 9);
 }
 
+/// Number 1 is the default group of most organizations, and not of all.
+#[tokio::test]
+async fn a_default_group_with_another_number_is_found_when_it_is_needed() {
+    let server = Server::start().await;
+    let client = client(&server);
+    server.on(ORG_JIT, [Reply::message(404, "Runner group 1 not found"), jit_made(23)]);
+    let default = json!({ "id": 4, "name": "Default", "visibility": "all", "default": true });
+    server.on(GROUPS, [groups(&[group(9, "GPU", "all"), default])]);
+    jit(&client, &acme(), None).await.unwrap();
+    jit(&client, &acme(), None).await.unwrap();
+    let asked: Vec<_> = server.asked(ORG_JIT).iter().map(|asked| asked.body["runner_group_id"].clone()).collect();
+    assert_eq!(asked, [1, 4, 4]);
+    assert_eq!(server.asked(GROUPS).len(), 1);
+}
+
 #[tokio::test]
 async fn a_group_is_made_and_changed_as_github_describes_it() {
     let server = Server::start().await;
