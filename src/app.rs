@@ -15,7 +15,7 @@ use crate::queue::Queue;
 use crate::readiness::Probes;
 use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
-use crate::reconcile::{self, feeds, installations};
+use crate::reconcile::{self, feeds, groups, installations};
 use crate::registry::{self, DockerLogins};
 use crate::scheduler::{self, Actions};
 use crate::store::Store;
@@ -231,6 +231,8 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
         loops.spawn(feeds::registrations(client.clone(), memory.clone(), config.clone(), scope, stop.clone()));
     }
     loops.spawn(installations::follow(client.clone(), memory.clone(), config.clone(), stop.clone()));
+    let groups = groups::follow(client.clone(), memory.clone(), config.clone(), store.clone(), stop.clone());
+    loops.spawn(groups);
     // What all runners of a network share is made before the first of them.
     loops.spawn(feeds::networks(provider.clone(), config.clone(), stop.clone()));
 

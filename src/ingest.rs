@@ -4,8 +4,8 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::model::{Applied, Job, JobEvent, JobKey};
-use crate::plan::{Match, match_pool};
+use crate::model::{Applied, Job, JobEvent, JobKey, RunFacts};
+use crate::plan::match_pool;
 use crate::queue::{Queue, Received};
 use crate::reconcile::memory::Memory;
 use crate::store::{Saved, Store, StoreError, Version, Versioned};
@@ -91,7 +91,8 @@ pub async fn apply_events(
         let mut rows = Vec::new();
         for (key, events) in &open {
             let (version, known) = fresh.get(key).cloned().unwrap_or_else(|| memory.job(*key));
-            if let Some(row) = apply_all(config, known.as_deref(), events) {
+            let run = || events.first().and_then(|event| memory.run(event.job.run_id));
+            if let Some(row) = apply_all(config, known.as_deref(), events, run) {
                 rows.push(Versioned { version, row });
             }
         }
@@ -124,8 +125,13 @@ pub async fn apply_events(
     Err(StoreError(format!("{} jobs were written by others {TRIES} times in a row", open.len())))
 }
 
-/// The row after all of its events, or none when they change nothing.
-fn apply_all(config: &Config, known: Option<&Job>, events: &[JobEvent]) -> Option<Job> {
+/// The row after all of its events, or none when they change nothing. `run` is what is known of its run from other jobs of it.
+fn apply_all(
+    config: &Config,
+    known: Option<&Job>,
+    events: &[JobEvent],
+    run: impl FnOnce() -> Option<RunFacts>,
+) -> Option<Job> {
     let mut changed: Option<Job> = None;
     for event in events {
         match Job::apply(changed.as_ref().or(known), event, clock::now()) {
@@ -134,9 +140,7 @@ fn apply_all(config: &Config, known: Option<&Job>, events: &[JobEvent]) -> Optio
         }
     }
     let mut job = changed?;
-    job.pool = match match_pool(&job.facts, config) {
-        Match::Pool(pool) => Some(pool.name.clone()),
-        Match::None { .. } | Match::Public => None,
-    };
+    job.run = job.run.or_else(run);
+    job.pool = match_pool(&job.facts, job.run.as_ref(), config).pool().map(|pool| pool.name.clone());
     Some(job)
 }

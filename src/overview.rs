@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::persistent::phase::{Phase, phase};
 use crate::persistent::spec;
-use crate::plan::{Listed, Listing, Match, Plan, World, match_pool, naming, plan};
+use crate::plan::{Listed, Listing, Plan, World, match_pool, naming, plan};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -372,10 +372,7 @@ fn job_rows(world: &World, config: &Config, decided: &Plan) -> Vec<JobRow> {
 }
 
 fn job_row(job: &Job, config: &Config, why: Option<String>) -> JobRow {
-    let matched = match match_pool(&job.facts, config) {
-        Match::Pool(pool) => Some(pool.name.to_string()),
-        Match::None { .. } | Match::Public => None,
-    };
+    let matched = match_pool(&job.facts, job.run.as_ref(), config).pool().map(|pool| pool.name.to_string());
     let conclusion = match &job.state {
         JobState::Completed { conclusion, .. } => Some(conclusion.clone()),
         JobState::Waiting | JobState::Queued | JobState::InProgress { .. } => None,

@@ -83,6 +83,12 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
 fn github(github: &shape::GitHub, built: &[Built], reading: &mut Reading<'_>) -> Option<GitHub> {
     let auth = auth(&github.auth, reading);
     let poll_runners = positive(&github.poll.runners, reading);
+    if let Some(GitHubAuth::Token(_)) = auth {
+        for spot in built.iter().filter_map(|pool| pool.create_group.as_ref()) {
+            let hint = "use a GitHub App (github.auth.app), or make the group yourself";
+            reading.problem(spot, "needs an App: a personal token cannot tell which repositories are meant", hint);
+        }
+    }
     // One program speaks to one GitHub.
     if let Some((first, others)) = built.split_first() {
         for other in others.iter().filter(|other| other.site != first.site) {

@@ -21,6 +21,7 @@ mod node;
 mod notifications;
 mod notify_shape;
 mod org_url;
+mod patterns;
 mod pool;
 mod problem;
 mod reading;
@@ -40,7 +41,7 @@ pub use schedule::{Schedule, Task, Window};
 pub use schema::schema;
 pub use summary::summary;
 
-use crate::model::{HostId, InstanceId, LabelSet, PoolName, Scope};
+use crate::model::{HostId, InstanceId, LabelSet, Patterns, PoolName, Scope};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
@@ -73,7 +74,7 @@ pub struct Config {
     pub docker: Docker,
     /// Bounds over all pools.
     pub limits: Limits,
-    /// Whether jobs of public repositories are served. GitHub's docs: self-hosted runners "should almost never be used
+    /// Whether jobs of public repositories are served by pools that don't say. GitHub's docs: self-hosted runners "should almost never be used
     /// for public repositories", since a fork's pull request runs anybody's code on them.
     pub allow_public_repositories: bool,
     /// Which newer base images are wanted.
@@ -101,6 +102,10 @@ pub struct Pool {
     pub scope_url: String,
     /// The runner group's name; GitHub's default group where none.
     pub runner_group: Option<String>,
+    /// Whether that group is made where it is missing, for the repositories that [`Pool::admission`] takes.
+    pub create_runner_group: bool,
+    /// Whose jobs it takes, beside its labels.
+    pub admission: Admission,
     /// How runners get their credential.
     pub registration: RegistrationKind,
     /// Whether its runners live for one job, or are kept.
@@ -149,6 +154,19 @@ pub struct Pool {
     pub network: Network,
     /// What is given away.
     pub security: Security,
+}
+
+/// Whose jobs a pool takes (`matching`). What is none here has a default that depends on the repository: docs/access.md.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Which repositories; all where empty.
+    pub repositories: Patterns,
+    /// Whether public ones among them; none: as [`Config::allow_public_repositories`] says.
+    pub public: Option<bool>,
+    /// Whether jobs that run a fork's code; none: only in private repositories.
+    pub forks: Option<bool>,
+    /// Runs of which events; none: all, in public repositories all but those that strangers can cause.
+    pub events: Option<Patterns>,
 }
 
 /// How long a pool's runners live, and how many there are.

@@ -7,6 +7,7 @@ use super::leaf::{AnyText, Text, Whole, choice};
 use super::names::{AppId, Capability, Image, Installation, KeyPrefix, Label, LogLevel, Mount, Name, Version, WorkDir};
 use super::notify_shape::Webhooks;
 use super::org_url::{ApiUrl, OrgUrl};
+use super::patterns::{EventPattern, RepositoryPattern};
 use super::schedule_shape::Scheduler;
 use super::secret::{FilePath, RedisUrl, Secret, SecretFile};
 use super::section::{Field, section};
@@ -37,6 +38,16 @@ choice! {
         Never = "never",
     }
     later { "always" }
+}
+
+choice! {
+    /// Whether something is let in.
+    Allowance {
+        /// No.
+        Refuse = "refuse",
+        /// Yes.
+        Allow = "allow",
+    }
 }
 
 choice! {
@@ -153,6 +164,8 @@ section! {
         org_url: Field<OrgUrl>,
         /// The runner group of the organization, by name; GitHub's default group where none is given.
         runner_group: Field<Text>,
+        /// Whether that group is made where it is missing, open to the repositories of `matching.repositories` alone (public ones only where the pool takes those), and kept so. A group that was there before is left as it is.
+        create_runner_group: Field<bool> = "false",
         /// How runners get their credential: `jit` (one call registers one runner) or `token` (the agent registers itself).
         registration: Field<Registration> = "jit",
         /// Whether `self-hosted`, `linux` and the machine's architecture (`x64`, `arm64`) are added to `labels`. GitHub itself adds no label.
@@ -209,8 +222,16 @@ section! {
     Matching {
         /// Among several pools that serve a job, the one with the higher number gets it.
         priority: Field<Whole<-1_000_000, 1_000_000>> = "0",
+        /// The repositories whose jobs are taken, as patterns: `acme/web-*`, `!acme/secret`. The last one that fits decides; what none fits is out, unless the first begins with `!`. By default all that `org_url` covers.
+        repositories: Field<List<RepositoryPattern>>,
+        /// Whether public repositories among them are: `refuse` or `allow`. By default as `security.allow_public_repositories` says.
+        public_repositories: Field<Allowance>,
+        /// Whether jobs that run the code of a fork are taken: `refuse` or `allow`. By default not in public repositories; in private ones they are, without a look, since nobody else can fork those.
+        forks: Field<Allowance>,
+        /// The events whose runs are taken, as patterns: `push`, `!pull_request_target`. By default all; in public repositories all but `pull_request_target`, `workflow_run` and `issue_comment`.
+        events: Field<List<EventPattern>>,
     }
-    later { require, ignore, reserved, repositories, workflows, events }
+    later { require, ignore, reserved, workflows }
 }
 
 section! {
@@ -508,7 +529,7 @@ section! {
     Security {
         /// The fleet's name. It is written on every container; only containers with it are ever touched.
         instance: Field<Name<64>> = "default",
-        /// Whether jobs of public repositories are served. A fork's pull request runs anybody's code on your machine.
+        /// Whether jobs of public repositories are served, by pools that don't say (`matching.public_repositories`).
         allow_public_repositories: Field<bool> = "false",
     }
     later { adopt, forbid_persistent_for_public, redact, secrets_key, audit_log }

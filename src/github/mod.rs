@@ -26,6 +26,7 @@ mod transport;
 
 pub use app::{AppFacts, NewApp, convert_manifest};
 pub use error::Error;
+pub use groups::NewGroup;
 pub use hook::{Delivery, DeliveryRequest, HookChange, HookConfig};
 pub use installations::{AccountKind, Installation, RepositoryFacts, Selection};
 pub use rate::Rate;

@@ -90,6 +90,19 @@ impl Client {
     /// [`Error::NameTaken`].
     pub async fn jit_config(&self, scope: &Scope, ask: &JitRequest<'_>) -> Result<JitRunner, Error> {
         let group = self.group_id(scope, ask.group).await?;
+        let made = self.register(scope, ask, group).await;
+        if let (Err(Error::NotFound { .. }), Scope::Organization(_), None) = (&made, scope, ask.group) {
+            // The default group has another number here.
+            if let Ok(Some(default)) = self.default_group(scope).await
+                && default != group
+            {
+                return self.register(scope, ask, default).await;
+            }
+        }
+        made
+    }
+
+    async fn register(&self, scope: &Scope, ask: &JitRequest<'_>, group: u64) -> Result<JitRunner, Error> {
         let what = format!("register runner `{}` with `{scope}`", ask.name);
         let body = json!({
             "name": ask.name,

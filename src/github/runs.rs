@@ -22,6 +22,8 @@ pub struct Run {
     pub head_repository: Option<RepoName>,
     /// Whether that is a fork.
     pub head_fork: bool,
+    /// Whether the repository where it runs is private; none where GitHub does not say.
+    pub private: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -29,6 +31,12 @@ struct RunAnswer {
     id: u64,
     event: String,
     head_repository: Option<HeadAnswer>,
+    repository: Option<OwnAnswer>,
+}
+
+#[derive(Deserialize)]
+struct OwnAnswer {
+    private: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +67,7 @@ impl Client {
                     id: run.id,
                     event: run.event,
                     repository: repository.clone(),
+                    private: run.repository.and_then(|own| own.private),
                     head_fork: run.head_repository.as_ref().is_some_and(|head| head.fork),
                     head_repository: run.head_repository.map(|head| head.full_name),
                 }))

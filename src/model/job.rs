@@ -2,6 +2,7 @@
 
 use super::event::{JobAction, JobEvent, JobFacts};
 use super::ids::{JobKey, PoolName, RunnerName};
+use super::run::RunFacts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Job {
     /// When a runner took it, by our clock.
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// What GitHub said of its run, where that was asked.
+    #[serde(default)]
+    pub run: Option<RunFacts>,
 }
 
 /// How far a job is, in the only order in which it can move.
@@ -132,6 +136,7 @@ impl Job {
                 since: now,
                 queued_at,
                 started_at,
+                run: None,
             }));
         };
         // `in_progress` without a runner's name may come first; the name that a second one brings is news.
@@ -151,15 +156,21 @@ impl Job {
         };
         Applied::Changed(Box::new(Self {
             // A `completed` of a job that never started may come with empty labels: keep what is known.
-            facts: if event.job.labels.is_empty() { known.facts.clone() } else { event.job.clone() },
+            facts: if event.job.labels.is_empty() { known.facts.clone() } else { renewed(&known.facts, &event.job) },
             state: next,
             pool: known.pool.clone(),
             first_seen: known.first_seen,
             since: now,
             queued_at: queued_at.or(known.queued_at),
             started_at: started_at.or(known.started_at),
+            run: known.run.clone(),
         }))
     }
+}
+
+/// GitHub's answer about a single job does not say whether its repository is private: what an event said of that stays.
+fn renewed(known: &JobFacts, told: &JobFacts) -> JobFacts {
+    JobFacts { private: told.private.or(known.private), ..told.clone() }
 }
 
 #[cfg(test)]
@@ -248,6 +259,17 @@ mod tests {
             panic!("a cancelled job is over");
         };
         assert_eq!(job.facts.labels.to_vec(), ["linux"]);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_private_makes_no_public_repository_private() {
+        let mut waiting = event(JobAction::Waiting);
+        waiting.job.private = Some(false);
+        let Applied::Changed(known) = Job::apply(None, &waiting, Timestamp::UNIX_EPOCH) else { panic!("it is new") };
+        let mut asked = event(JobAction::Queued);
+        asked.job.private = None;
+        let Applied::Changed(job) = Job::apply(Some(&known), &asked, Timestamp::UNIX_EPOCH) else { panic!("forward") };
+        assert_eq!(job.facts.private, Some(false));
     }
 
     use crate::model::LabelSet;

@@ -4,6 +4,7 @@
 
 use super::Draft;
 use super::naming::fnv;
+use crate::config::Pool;
 use crate::model::{PoolName, Runner, StateName, after};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -29,7 +30,9 @@ pub(super) struct Failures {
 }
 
 /// Counts back from the latest ended runner of a pool to the last one that took a job.
-pub(super) fn failures(draft: &Draft<'_>, pool: &PoolName) -> Failures {
+pub(super) fn failures(draft: &Draft<'_>, pool: &Pool) -> Failures {
+    let granted = draft.world.granted.get(&pool.scope.account().to_lowercase()).copied();
+    let pool = &pool.name;
     let mut ended: Vec<&Runner> = draft
         .world
         .runners
@@ -47,6 +50,10 @@ pub(super) fn failures(draft: &Draft<'_>, pool: &PoolName) -> Failures {
             break;
         }
         let Some((at, cause)) = failure(runner) else { continue };
+        // It may have been for the lack of what the account has granted since.
+        if granted.is_some_and(|granted| runner.created_at <= granted) {
+            break;
+        }
         if latest.is_none() {
             latest = Some(at);
             cause.clone_into(&mut found.last);

@@ -1,11 +1,14 @@
 //! Which job asks for which pool, and which jobs are demand at all.
 
+use super::admit::{Rule, Verdict, admit};
 use super::{Action, Draft, Listing, Why};
 use crate::config::{Config, Pool};
-use crate::model::{Access, Job, JobFacts, JobKey, JobState, PoolName, Runner, StateName, after, age};
+use crate::model::{
+    Access, Groups, Job, JobFacts, JobKey, JobState, PoolName, RunFacts, Runner, Scope, StateName, after, age,
+};
 use jiff::Timestamp;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long GitHub is given to tell what became of a job before it is asked: its event is late or lost. Shorter would ask for
@@ -25,6 +28,12 @@ const LONGEST_RUN: Duration = Duration::from_secs(36 * 24 * 3600);
 /// An App that is taken off an account and put back within this time finds its jobs again.
 const GONE_FOR_GOOD: Duration = Duration::from_secs(10 * 60);
 
+/// How long after GitHub did not say what a run is about it is asked again.
+const ASK_RUN_AGAIN: Duration = Duration::from_secs(15);
+
+/// So many runs are asked about at once, oldest job first: the others' turn comes when these are known.
+const RUNS_AT_ONCE: usize = 16;
+
 /// Where a job belongs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Match<'a> {
@@ -35,23 +44,63 @@ pub enum Match<'a> {
         /// The pool of its account that lacks the fewest of its labels, with those labels.
         nearest: Option<(&'a PoolName, Vec<String>)>,
     },
-    /// Its repository is public, and the configuration does not allow that.
-    Public,
+    /// Its labels fit, and each pool refuses it for its repository or its run.
+    Refused {
+        /// The pool that came nearest to taking it.
+        pool: &'a Pool,
+        /// What keeps the job out of it.
+        rule: Rule,
+    },
+    /// This pool's, if its run is one that the pool takes; nobody knows yet.
+    Unknown {
+        /// The pool.
+        pool: &'a Pool,
+    },
 }
 
-/// The pool of a job: each of its labels is a label of the pool, and the pool's runners see its repository. Of several
-/// the higher `priority`, then the fewest labels to spare, then the order in the file.
-pub fn match_pool<'a>(job: &JobFacts, config: &'a Config) -> Match<'a> {
-    let in_scope = || config.pools.iter().filter(|pool| pool.scope.serves(job.repository.as_str()));
-    let best = in_scope()
-        .enumerate()
-        .filter(|(_, pool)| !job.labels.is_empty() && pool.labels.covers(&job.labels))
-        .min_by_key(|(place, pool)| (Reverse(pool.priority), pool.labels.len(), *place));
-    match best {
-        Some(_) if job.private == Some(false) && !config.allow_public_repositories => Match::Public,
-        Some((_, pool)) => Match::Pool(pool),
+impl<'a> Match<'a> {
+    /// The pool that the job is demand of.
+    pub fn pool(&self) -> Option<&'a Pool> {
+        match self {
+            Self::Pool(pool) => Some(pool),
+            Self::None { .. } | Self::Refused { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// Whether the pool's runners see the job's repository and have all of its labels.
+fn fits(pool: &Pool, job: &JobFacts) -> bool {
+    pool.scope.serves(job.repository.as_str()) && !job.labels.is_empty() && pool.labels.covers(&job.labels)
+}
+
+/// The pool of a job: each of its labels is a label of the pool, the pool's runners see its repository, and its rules take the
+/// job. Of several the higher `priority`, then the fewest labels to spare, then the order in the file. `run` is what GitHub said
+/// of the job's run, if it was asked.
+pub fn match_pool<'a>(job: &JobFacts, run: Option<&RunFacts>, config: &'a Config) -> Match<'a> {
+    let mut fitting: Vec<&Pool> = config.pools.iter().filter(|pool| fits(pool, job)).collect();
+    // A stable sort: the order in the file decides among equals.
+    fitting.sort_by_key(|pool| (Reverse(pool.priority), pool.labels.len()));
+    let mut refused: Option<(&Pool, Rule)> = None;
+    for pool in fitting {
+        match admit(pool, config, job, run) {
+            Verdict::Yes => return Match::Pool(pool),
+            Verdict::Unknown => return Match::Unknown { pool },
+            Verdict::No(rule) => {
+                let nearer =
+                    |known: &Rule| std::mem::discriminant(known) != std::mem::discriminant(&rule) && rule > *known;
+                if refused.as_ref().is_none_or(|(_, known)| nearer(known)) {
+                    refused = Some((pool, rule));
+                }
+            }
+        }
+    }
+    match refused {
+        Some((pool, rule)) => Match::Refused { pool, rule },
         None => Match::None {
-            nearest: in_scope()
+            nearest: config
+                .pools
+                .iter()
+                .filter(|pool| pool.scope.serves(job.repository.as_str()))
                 .map(|pool| (&pool.name, pool.labels.missing(&job.labels)))
                 .min_by_key(|(_, missing)| missing.len()),
         },
@@ -66,12 +115,13 @@ pub(super) fn place_in_line(job: &Job) -> (Timestamp, JobKey) {
 /// Sorts queued jobs into the lines of their pools; what has been queued for longer than GitHub keeps a job leaves.
 pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
     let (world, config) = (draft.world, draft.config);
+    let mut unknown: Vec<(&Job, &Pool)> = Vec::new();
     for job in world.jobs.values() {
         if job.is_over() {
             continue;
         }
-        let matched = match_pool(&job.facts, config);
-        let pool = if let Match::Pool(pool) = matched { Some(pool) } else { None };
+        let matched = match_pool(&job.facts, job.run.as_ref(), config);
+        let pool = matched.pool();
         if job.pool.as_ref() != pool.map(|pool| &pool.name) {
             draft.act(Action::Assign { job: job.key(), pool: pool.map(|pool| pool.name.clone()) });
         }
@@ -92,17 +142,90 @@ pub(super) fn expire_and_assign(draft: &mut Draft<'_>) {
             continue;
         }
         match matched {
-            Match::Pool(pool) => draft.queued.entry(&pool.name).or_default().push(job),
+            Match::Pool(pool) => match group_is_shut(draft, pool, job) {
+                Some(why) => draft.wait(job, why),
+                None => draft.queued.entry(&pool.name).or_default().push(job),
+            },
             Match::None { nearest } => {
                 let nearest = nearest.map(|(pool, missing)| (pool.clone(), missing));
                 draft.wait(job, Why::NoPool { nearest });
             }
-            Match::Public => draft.wait(job, Why::PublicRepository),
+            Match::Refused { pool, rule } => {
+                if rule.is_about_code() {
+                    keep_back(draft, job);
+                }
+                draft.wait(job, Why::Refused { pool: pool.name.clone(), rule });
+            }
+            Match::Unknown { pool } => {
+                keep_back(draft, job);
+                unknown.push((job.as_ref(), pool));
+            }
         }
     }
+    ask_about_runs(draft, unknown);
     for line in draft.queued.values_mut() {
         line.sort_by_key(|job| place_in_line(job));
     }
+}
+
+/// GitHub gives a queued job to any runner that has its labels and that its repository may use. So while a job waits whose code a
+/// pool refuses (or may refuse), no runner of that pool is begun for another: it would get this one.
+fn keep_back(draft: &mut Draft<'_>, job: &Job) {
+    let config = draft.config;
+    for pool in config.ephemeral_pools().filter(|pool| fits(pool, &job.facts)) {
+        if group_is_shut(draft, pool, job).is_some() {
+            continue;
+        }
+        let first = draft.kept_back.entry(&pool.name).or_insert((place_in_line(job).0, job.key()));
+        *first = place_in_line(job).min(*first);
+    }
+}
+
+/// Asks what began the runs of these jobs, and whose code they run: once for a run, not for each of its jobs.
+fn ask_about_runs(draft: &mut Draft<'_>, mut jobs: Vec<(&Job, &Pool)>) {
+    let world = draft.world;
+    jobs.sort_by_key(|(job, _)| place_in_line(job));
+    let mut asking: BTreeSet<u64> = BTreeSet::new();
+    for (job, pool) in jobs {
+        let run = job.facts.run_id;
+        let asked = world.runs_asked.get(&run);
+        let error = asked.and_then(|asked| asked.error.clone());
+        draft.wait(job, Why::RunNotKnown { pool: pool.name.clone(), run, error });
+        let due = asked.map_or(world.now, |asked| after(asked.at, ASK_RUN_AGAIN));
+        if due > world.now {
+            draft.look_at(due);
+        } else if asking.len() < RUNS_AT_ONCE && asking.insert(run) {
+            draft.act(Action::AskRun { job: job.key(), run });
+        }
+    }
+}
+
+/// Why the job's repository cannot use the pool's runner group; none where it can, or nothing is known. A group that this program
+/// is to make itself is not there before it was seen.
+fn group_is_shut(draft: &Draft<'_>, pool: &Pool, job: &Job) -> Option<Why> {
+    let Scope::Organization(account) = &pool.scope else { return None };
+    let Some(groups) = draft.world.groups.of(account) else {
+        return group_is_missing(draft, pool);
+    };
+    let Some(group) = Groups::find(groups, pool.runner_group.as_deref()) else { return group_is_missing(draft, pool) };
+    let private = job.facts.private.or(job.run.as_ref().and_then(|run| run.private));
+    let hidden = group.hidden_from(&job.facts.repository, private)?;
+    let (group, repository) = (group.name.clone(), job.facts.repository.clone());
+    Some(Why::GroupShut { group, account: account.clone(), repository, hidden })
+}
+
+/// Whether the pool's runner group is known not to be there.
+pub(super) fn group_is_missing(draft: &Draft<'_>, pool: &Pool) -> Option<Why> {
+    let (Scope::Organization(account), Some(name)) = (&pool.scope, &pool.runner_group) else { return None };
+    let missing = match draft.world.groups.of(account) {
+        Some(groups) => Groups::find(groups, Some(name)).is_none(),
+        None => pool.create_runner_group,
+    };
+    missing.then(|| Why::GroupMissing {
+        group: name.clone(),
+        account: account.clone(),
+        being_made: pool.create_runner_group,
+    })
 }
 
 /// Whether the App can do nothing for the job: suspended, not installed, not given the repository. It waits outside the line,

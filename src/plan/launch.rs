@@ -21,6 +21,10 @@ pub(super) fn fill_deficits(draft: &mut Draft<'_>) {
         }
     }
     for (pool, job) in uncovered {
+        if let Some((_, refused)) = draft.kept_back.get(&pool.name) {
+            draft.wait(job, Why::KeptBack { pool: pool.name.clone(), refused: *refused });
+            continue;
+        }
         let attempt = tries.get(&job.key()).copied().unwrap_or(0) + 1;
         let name = naming::for_job(pool, job.key(), attempt, &draft.config.instance);
         match room.take(draft, pool) {
@@ -143,7 +147,8 @@ fn on_its_way(runner: &Runner) -> Why {
 fn keep_spares(draft: &mut Draft<'_>, room: &mut Room) {
     let config = draft.config;
     for pool in config.ephemeral_pools() {
-        if draft.bar(&pool.scope).is_some() {
+        let kept_back = draft.kept_back.contains_key(&pool.name);
+        if kept_back || draft.bar(&pool.scope).is_some() || demand::group_is_missing(draft, pool).is_some() {
             continue;
         }
         let queued = draft.queued.get(&pool.name).map_or(0, Vec::len);
@@ -212,7 +217,7 @@ impl Room {
             }
         }
         for pool in &draft.config.pools {
-            let failures = backoff::failures(draft, &pool.name);
+            let failures = backoff::failures(draft, pool);
             if failures.count >= backoff::PROBE_FROM
                 && let Some(runner) = draft.supply.get(&pool.name).and_then(|supply| supply.first())
             {

@@ -4,6 +4,7 @@
 //! again after the actions took effect gives nothing. A part of the world that could not be looked at is `Unknown`, never
 //! empty, and nothing destructive follows from it. The reconciler feeds it and carries out what it says.
 
+mod admit;
 mod backoff;
 mod demand;
 mod launch;
@@ -13,12 +14,13 @@ mod surplus;
 mod upkeep;
 mod why;
 
+pub use admit::Rule;
 pub use demand::{Match, match_pool};
 pub use why::Why;
 
 use crate::config::Config;
 use crate::model::{
-    Accounts, Bar, Capacity, Container, ContainerId, HostId, Job, JobKey, Observed, PoolName, Registration,
+    Accounts, Bar, Capacity, Container, ContainerId, Groups, HostId, Job, JobKey, Observed, PoolName, Registration,
     RegistrationId, Runner, RunnerName, Scope, StateName, age,
 };
 use jiff::Timestamp;
@@ -53,6 +55,10 @@ pub struct World {
     pub registrations: BTreeMap<Scope, Observed<Listing>>,
     /// From GitHub: where the App may do something. Unknown before the first look, and with a personal token.
     pub accounts: Observed<Accounts>,
+    /// From GitHub: since when an account grants what it grants now, where that changed. What failed before says nothing any more.
+    pub granted: BTreeMap<String, Timestamp>,
+    /// From GitHub: runner groups and who may use them, where they could be looked at.
+    pub groups: Groups,
     /// From this host's engine; bounds by memory and disk.
     pub capacity: Observed<Capacity>,
     /// Scopes for which GitHub wants no further call before a moment (limits), or did not answer. An entry whose moment is
@@ -65,6 +71,17 @@ pub struct World {
     pub held: BTreeMap<RunnerName, Timestamp>,
     /// When GitHub was last asked about a job.
     pub asked: BTreeMap<JobKey, Timestamp>,
+    /// When GitHub was last asked about a run of which still nothing is known.
+    pub runs_asked: BTreeMap<u64, RunAsked>,
+}
+
+/// GitHub was asked about a run, and did not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAsked {
+    /// When.
+    pub at: Timestamp,
+    /// Why it did not say; none while it is asked.
+    pub error: Option<String>,
 }
 
 /// GitHub's list of one scope.
@@ -142,6 +159,13 @@ pub enum Action {
         /// Which job.
         job: JobKey,
     },
+    /// Ask GitHub what began the run of a job, and whose code it runs: a pool's rules want to know.
+    AskRun {
+        /// The oldest of its jobs.
+        job: JobKey,
+        /// Which run.
+        run: u64,
+    },
     /// Make a runner.
     Launch {
         /// Under this name.
@@ -210,7 +234,11 @@ impl Action {
     /// The runner that it is about.
     pub fn runner(&self) -> Option<&RunnerName> {
         match self {
-            Self::Assign { .. } | Self::Expire { .. } | Self::Drop { .. } | Self::AskJob { .. } => None,
+            Self::Assign { .. }
+            | Self::Expire { .. }
+            | Self::Drop { .. }
+            | Self::AskJob { .. }
+            | Self::AskRun { .. } => None,
             Self::Launch { runner, .. }
             | Self::Record { runner, .. }
             | Self::Adopt { runner, .. }
@@ -224,9 +252,11 @@ impl Action {
     /// The job that it is about, for those that touch a job's row.
     pub fn job(&self) -> Option<JobKey> {
         match self {
-            Self::Assign { job, .. } | Self::Expire { job } | Self::Drop { job, .. } | Self::AskJob { job } => {
-                Some(*job)
-            }
+            Self::Assign { job, .. }
+            | Self::Expire { job }
+            | Self::Drop { job, .. }
+            | Self::AskJob { job }
+            | Self::AskRun { job, .. } => Some(*job),
             Self::Launch { .. }
             | Self::Record { .. }
             | Self::Adopt { .. }
@@ -266,6 +296,8 @@ struct Draft<'a> {
     supply: BTreeMap<&'a PoolName, Vec<&'a Runner>>,
     /// Queued jobs for which a runner is up, and since when: GitHub gives them away at once, or their events are lost.
     passed_over: Vec<(JobKey, Timestamp)>,
+    /// Pools of which no runner may be begun now, each with the oldest job that would get it and must not.
+    kept_back: BTreeMap<&'a PoolName, (Timestamp, JobKey)>,
     plan: Plan,
     waiting: BTreeMap<(Timestamp, JobKey), Why>,
 }
@@ -280,6 +312,7 @@ impl<'a> Draft<'a> {
             queued: BTreeMap::new(),
             supply: BTreeMap::new(),
             passed_over: Vec::new(),
+            kept_back: BTreeMap::new(),
             plan: Plan::default(),
             waiting: BTreeMap::new(),
         };

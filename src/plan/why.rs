@@ -1,6 +1,7 @@
 //! Why a queued job does not run yet: one closed list, each with a sentence for a person.
 
-use crate::model::{Bar, PoolName, RunnerName};
+use super::admit::Rule;
+use crate::model::{Bar, Hidden, JobKey, PoolName, RepoName, RunnerName};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt;
@@ -14,8 +15,49 @@ pub enum Why {
         /// The pool that comes nearest, and the labels that it lacks.
         nearest: Option<(PoolName, Vec<String>)>,
     },
-    /// Its repository is public.
-    PublicRepository,
+    /// A pool has its labels, and a rule of the pool keeps it out.
+    Refused {
+        /// The pool that comes nearest to taking it.
+        pool: PoolName,
+        /// The rule.
+        rule: Rule,
+    },
+    /// A pool has its labels, and has to know first what began its run and whose code it runs.
+    RunNotKnown {
+        /// The pool.
+        pool: PoolName,
+        /// The run.
+        run: u64,
+        /// What GitHub said when it was asked last.
+        error: Option<String>,
+    },
+    /// A runner of its pool would get another job first, one that the pool refuses.
+    KeptBack {
+        /// The pool.
+        pool: PoolName,
+        /// The other job.
+        refused: JobKey,
+    },
+    /// GitHub gives no job of its repository to the runners of the pool's group.
+    GroupShut {
+        /// The group.
+        group: String,
+        /// The organization.
+        account: String,
+        /// The repository.
+        repository: RepoName,
+        /// Why.
+        hidden: Hidden,
+    },
+    /// The pool's runner group is not there.
+    GroupMissing {
+        /// The group.
+        group: String,
+        /// The organization.
+        account: String,
+        /// Whether this program makes it.
+        being_made: bool,
+    },
     /// The App can do nothing at its account.
     Barred {
         /// Why.
@@ -120,6 +162,13 @@ pub enum Why {
     },
 }
 
+impl Why {
+    /// Whether the pool's runner group is what it waits for.
+    pub fn is_about_a_group(&self) -> bool {
+        matches!(self, Self::GroupShut { .. } | Self::GroupMissing { .. })
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -127,11 +176,39 @@ impl fmt::Display for Why {
                 write!(f, "no pool has all its labels; `{pool}` lacks {}", missing.join(", "))
             }
             Self::NoPool { nearest: None } => f.write_str("no pool is for its account or repository"),
-            Self::PublicRepository => f.write_str(
-                "its repository is public, and security.allow_public_repositories is not set: a fork's pull request would run anybody's code here",
+            Self::Refused { pool, rule } => write!(f, "pool `{pool}` has its labels and refuses it: {rule}"),
+            Self::RunNotKnown { pool, run, error } => {
+                write!(
+                    f,
+                    "not known yet whose code it runs, which pool `{pool}` wants to know: GitHub is asked about run {run}"
+                )?;
+                error.as_ref().map_or(Ok(()), |error| write!(f, "; last time: {error}"))
+            }
+            Self::KeptBack { pool, refused } => write!(
+                f,
+                "GitHub would give a runner of pool `{pool}` that is made now to job {refused}, which it must not run: see why that one waits"
             ),
+            Self::GroupShut { group, account, repository, hidden } => {
+                match hidden {
+                    Hidden::Public => {
+                        write!(f, "runner group `{group}` of {account} does not take public repositories")?
+                    }
+                    Hidden::NotSelected => {
+                        write!(f, "runner group `{group}` of {account} is not open to {repository}")?
+                    }
+                }
+                f.write_str(": GitHub would never give its runners this job (the organization's settings, Actions, Runner groups)")
+            }
+            Self::GroupMissing { group, account, being_made: true } => {
+                write!(f, "runner group `{group}` of {account} is not made yet")
+            }
+            Self::GroupMissing { group, account, being_made: false } => {
+                write!(f, "{account} has no runner group `{group}`: make it, or set create_runner_group")
+            }
             Self::Barred { bar, account } => write!(f, "{bar} `{account}`"),
-            Self::NotGiven => f.write_str("the App was not given its repository (the installation's settings at GitHub)"),
+            Self::NotGiven => {
+                f.write_str("the App was not given its repository (the installation's settings at GitHub)")
+            }
             Self::Launching { runner } => write!(f, "runner {runner} is begun now"),
             Self::RunnerComing { runner } => write!(f, "runner {runner} is on its way"),
             Self::RunnerReady { runner } => write!(f, "runner {runner} is up; GitHub has not given it the job yet"),
@@ -151,7 +228,12 @@ impl fmt::Display for Why {
                 write!(f, "a runner needs {} MiB, and {} MiB of this host are left", mib(*needs), mib(*left))
             }
             Self::NeverFits { needs, has } => {
-                write!(f, "a runner needs {} MiB, and this host has {} MiB for runners: lower resources.memory", mib(*needs), mib(*has))
+                write!(
+                    f,
+                    "a runner needs {} MiB, and this host has {} MiB for runners: lower resources.memory",
+                    mib(*needs),
+                    mib(*has)
+                )
             }
             Self::BehindOthers => f.write_str("an older job waits for room on this host"),
             Self::DiskFull { free, min } => {

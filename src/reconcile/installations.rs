@@ -47,6 +47,7 @@ pub async fn follow(client: Client, memory: Arc<Memory>, config: Arc<Config>, st
 struct Told {
     away: bool,
     lacking: BTreeMap<String, Vec<String>>,
+    granted: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 async fn look(client: &Client, memory: &Memory, config: &Config, told: &mut Told) {
@@ -59,7 +60,13 @@ async fn look(client: &Client, memory: &Memory, config: &Config, told: &mut Told
             for change in changes(before.known(), &accounts) {
                 // What an account lost is no good any more, and what it got is asked for anew.
                 client.forget_account(&change.account);
+                memory.groups_bell().notify_one();
                 if change.is_loss { warn!("{change}") } else { info!("{change}") }
+            }
+            for account in newly_granted(&accounts, &installations, &mut told.granted) {
+                info!("the grants of `{account}` to the App changed: what failed for the lack of one is tried again");
+                client.forget_account(&account);
+                memory.set_granted(&account);
             }
             tell_missing(config, &installations, told);
         }
@@ -155,6 +162,26 @@ fn changes(before: Option<&Accounts>, now: &Accounts) -> Vec<Change> {
         changes.push(Change { account: account.clone(), what, is_loss });
     }
     changes
+}
+
+/// The accounts that grant something else than at the last look (`new_permissions_accepted`).
+fn newly_granted(
+    accounts: &Accounts,
+    installations: &[Installation],
+    before: &mut BTreeMap<String, BTreeMap<String, String>>,
+) -> Vec<String> {
+    let mut changed = Vec::new();
+    for installation in installations {
+        let account = installation.account.to_lowercase();
+        if accounts.of(&account).is_none() {
+            continue;
+        }
+        let now = installation.permissions.clone();
+        if before.insert(account.clone(), now.clone()).is_some_and(|before| before != now) {
+            changed.push(account);
+        }
+    }
+    changed
 }
 
 /// Names what an installation lacks, once for each change of it.

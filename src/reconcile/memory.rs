@@ -6,10 +6,10 @@
 use super::execute::Outcome;
 use crate::clock;
 use crate::model::{
-    Access, Accounts, Bar, Capacity, Container, ContainerId, ContainerStatus, HostId, Job, JobKey, JobState, Observed,
-    Registration, RegistrationStatus, Runner, RunnerName, Scope, after,
+    Access, Accounts, Bar, Capacity, Container, ContainerId, ContainerStatus, Group, Groups, HostId, Job, JobKey,
+    JobState, Observed, Registration, RegistrationStatus, RunFacts, Runner, RunnerName, Scope, after,
 };
-use crate::plan::{Action, Blocked, Listed, Listing, World};
+use crate::plan::{Action, Blocked, Listed, Listing, RunAsked, World};
 use crate::provider::ContainerNews;
 use crate::store::{Snapshot, StoreChange, Version, Versioned};
 use jiff::Timestamp;
@@ -41,6 +41,7 @@ pub struct Memory {
     wake_keeper: Notify,
     ask_github: Notify,
     ask_installations: Arc<Notify>,
+    ask_groups: Arc<Notify>,
 }
 
 struct Known {
@@ -59,6 +60,11 @@ struct Known {
     jobs_in_flight: BTreeSet<JobKey>,
     held: BTreeMap<RunnerName, (Timestamp, u32)>,
     asked: BTreeMap<JobKey, Timestamp>,
+    /// What the rows say of runs, so that one job's answer serves the others.
+    runs: BTreeMap<u64, RunFacts>,
+    runs_asked: BTreeMap<u64, RunAsked>,
+    granted: BTreeMap<String, Timestamp>,
+    groups: Groups,
     /// Whether the rows are current.
     store: Observed<()>,
     /// Whether the store was read at least once: before that nothing can be decided.
@@ -95,6 +101,10 @@ impl Memory {
                 jobs_in_flight: BTreeSet::new(),
                 held: BTreeMap::new(),
                 asked: BTreeMap::new(),
+                runs: BTreeMap::new(),
+                runs_asked: BTreeMap::new(),
+                granted: BTreeMap::new(),
+                groups: Groups::default(),
                 store: Observed::Unknown("not read yet".to_owned()),
                 loaded: false,
             }),
@@ -102,6 +112,7 @@ impl Memory {
             wake_keeper: Notify::new(),
             ask_github: Notify::new(),
             ask_installations: Arc::new(Notify::new()),
+            ask_groups: Arc::new(Notify::new()),
         }
     }
 
@@ -166,6 +177,9 @@ impl Memory {
             in_flight: known.runners_in_flight.clone(),
             held: known.held.iter().map(|(name, (until, _))| (name.clone(), *until)).collect(),
             asked: known.asked.clone(),
+            runs_asked: known.runs_asked.clone(),
+            granted: known.granted.clone(),
+            groups: known.groups.clone(),
         }
     }
 
@@ -181,6 +195,7 @@ impl Memory {
         let mut known = self.known();
         renew(&mut known.jobs, asked, snapshot.jobs);
         renew(&mut known.runners, asked, snapshot.runners);
+        known.gather_runs();
         put_leases(&mut known.leases, snapshot.leases);
         known.store = Observed::Known(());
         known.loaded = true;
@@ -250,6 +265,9 @@ impl Memory {
         }
         let key = job.row.key();
         if known.jobs.get(&key).is_none_or(|known| known.version < job.version) {
+            if let Some(run) = &job.row.run {
+                known.runs.insert(job.row.facts.run_id, run.clone());
+            }
             let row = known.row(job);
             known.jobs.insert(key, row);
             drop(known);
@@ -282,6 +300,18 @@ impl Memory {
     /// A job with its version; version 0 when there is none.
     pub fn job(&self, key: JobKey) -> (Version, Option<Arc<Job>>) {
         self.known().jobs.get(&key).map_or((0, None), |job| (job.version, Some(job.row.clone())))
+    }
+
+    /// What is known of a run.
+    pub fn run(&self, run: u64) -> Option<RunFacts> {
+        self.known().runs.get(&run).cloned()
+    }
+
+    /// The jobs of a run that are not over.
+    pub fn open_jobs_of(&self, run: u64) -> Vec<JobKey> {
+        let known = self.known();
+        let is_one = |job: &Job| job.facts.run_id == run && !job.is_over();
+        known.jobs.values().filter(|job| is_one(&job.row)).map(|job| job.row.key()).collect()
     }
 
     /// The job that runs on this runner, as far as events told.
@@ -417,6 +447,37 @@ impl Memory {
         known.blocked.retain(|(other, about), _| other != scope || *about > asked);
     }
 
+    /// GitHub did not say what is asked of a run, and why. None: it did.
+    pub fn asked_about_run(&self, run: u64, error: Option<String>) {
+        let mut known = self.known();
+        match error {
+            Some(error) => known.runs_asked.insert(run, RunAsked { at: clock::now(), error: Some(error) }),
+            None => known.runs_asked.remove(&run),
+        };
+    }
+
+    /// An account grants something else than before.
+    pub fn set_granted(&self, account: &str) {
+        self.known().granted.insert(account.to_lowercase(), clock::now());
+        self.wake();
+    }
+
+    /// The runner groups of an account.
+    pub fn set_groups(&self, account: &str, groups: Vec<Group>) {
+        let mut known = self.known();
+        let account = account.to_lowercase();
+        if known.groups.0.get(&account) != Some(&groups) {
+            known.groups.0.insert(account, groups);
+            drop(known);
+            self.wake();
+        }
+    }
+
+    /// Rung when the runner groups are to be looked at again.
+    pub fn groups_bell(&self) -> Arc<Notify> {
+        self.ask_groups.clone()
+    }
+
     /// GitHub was asked about a job, and answered or not.
     pub fn asked_about(&self, job: JobKey) {
         self.known().asked.insert(job, clock::now());
@@ -460,6 +521,14 @@ impl Memory {
 }
 
 impl Known {
+    /// What the rows say of runs, and nothing of runs that have no row any more.
+    fn gather_runs(&mut self) {
+        let told = self.jobs.values().filter_map(|job| Some((job.row.facts.run_id, job.row.run.clone()?)));
+        self.runs = told.collect();
+        let open: BTreeSet<u64> = self.jobs.values().map(|job| job.row.facts.run_id).collect();
+        self.runs_asked.retain(|run, _| open.contains(run));
+    }
+
     fn row<T>(&mut self, told: Versioned<T>) -> Kept<T> {
         self.told += 1;
         Kept { version: told.version, row: Arc::new(told.row), told: self.told }

@@ -4,6 +4,7 @@
 mod degraded;
 pub mod execute;
 pub mod feeds;
+pub mod groups;
 pub mod installations;
 pub mod memory;
 
@@ -59,6 +60,10 @@ fn plan_once(
     let decided = plan(&world, config);
     for event in degraded.news(&world, &decided, config) {
         executor.notifier.tell(event);
+    }
+    // Somebody may have opened it, or one of ours is to be mended.
+    if decided.waiting.iter().any(|waiting| waiting.why.is_about_a_group()) {
+        memory.groups_bell().notify_one();
     }
     for action in decided.actions {
         if !memory.begin(&action) {

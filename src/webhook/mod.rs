@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::inbound::sources::Refused;
 use crate::inbound::{Bodies, BodyError, Caller, Sources};
 use crate::model::{DeliveryId, JobFacts};
-use crate::plan::{Match, match_pool};
+use crate::plan::{Match, Why, match_pool};
 use crate::queue::{Pushed, Queue, QueuedEvent};
 use axum::Router;
 use axum::body::Body;
@@ -152,13 +152,16 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
             return answer(StatusCode::BAD_REQUEST, "refused", error.to_string());
         }
     };
-    if let Some(why) = not_ours(&event.job, &receiver.config) {
+    let why = not_ours(&event.job, &receiver.config);
+    let refused = if why.is_none() { refused(&event.job, &receiver.config) } else { None };
+    if let Some(why) = why {
         debug!(delivery = %delivery, job.id = %event.job.key, "ignored a delivery: {why}");
         return answer(StatusCode::OK, "ignored", why);
     }
     let Some(queue) = &receiver.queue else { return answer(StatusCode::ACCEPTED, "queued", None) };
     match queue.push(QueuedEvent { delivery: delivery.clone(), received_at: clock::now(), event }).await {
-        Ok(Pushed::New) => answer(StatusCode::ACCEPTED, "queued", None),
+        // Kept all the same, so that `jobs` shows why it waits.
+        Ok(Pushed::New) => answer(StatusCode::ACCEPTED, "queued", refused),
         Ok(Pushed::Repeated) => answer(StatusCode::OK, "repeated", "this delivery was taken before".to_owned()),
         Err(error) => {
             warn!(delivery = %delivery, "answered 503, so that GitHub's log keeps the delivery as failed: {error}");
@@ -213,13 +216,22 @@ fn not_ours(job: &JobFacts, config: &Config) -> Option<String> {
     if !config.pools.iter().any(|pool| pool.scope.serves(job.repository.as_str())) {
         return Some(format!("no pool is for repository {}", job.repository));
     }
-    let matched = match_pool(job, config);
+    // Whose code it runs is asked later, by the plan: here nobody is asked anything.
+    let matched = match_pool(job, None, config);
     let shares_a_label = || config.pools.iter().any(|pool| job.labels.iter().any(|label| pool.labels.has(label)));
     // A job that ended before it started may come without labels; it may be one that is known.
     if matches!(matched, Match::None { .. }) && !job.labels.is_empty() && !shares_a_label() {
         return Some(format!("none of its labels ({}) is a label of a pool", job.labels));
     }
     None
+}
+
+/// Which rule keeps the job out of the pools that have its labels, as far as the event itself tells.
+fn refused(job: &JobFacts, config: &Config) -> Option<String> {
+    match match_pool(job, None, config) {
+        Match::Refused { pool, rule } => Some(Why::Refused { pool: pool.name.clone(), rule }.to_string()),
+        Match::Pool(_) | Match::None { .. } | Match::Unknown { .. } => None,
+    }
 }
 
 async fn ready(State(receiver): State<Arc<Receiver>>) -> Response {

@@ -1,5 +1,6 @@
 //! From an entry under `runners:` to a checked [`Pool`].
 
+mod access;
 mod container;
 mod image;
 mod mode;
@@ -10,7 +11,7 @@ use super::reading::{Placed, Reading, Spot};
 use super::section::{Field, Slot};
 use super::shape::{self, PoolSettings, Runner};
 use super::{Mode, Pool, RegistrationKind};
-use crate::model::{InstanceId, LabelSet, PoolName, Scope};
+use crate::model::{InstanceId, LabelSet, PoolName};
 use std::time::Duration;
 
 /// GitHub's bound for one runner.
@@ -26,6 +27,8 @@ pub(super) struct Built {
     id: Spot,
     /// Where `nb` stands, or `scaling.min_idle`.
     pub(super) least: Spot,
+    /// Where `create_runner_group` stands, if it holds for the pool.
+    pub(super) create_group: Option<Spot>,
 }
 
 impl Built {
@@ -71,7 +74,9 @@ fn build(runner: &Runner, defaults: &PoolSettings, instance: &InstanceId, readin
     let image::Image { name: image, base: base_image, build: made } =
         image::image(runner, &settings, (instance, &name), reading);
     let org_url = org_url(runner, &settings, reading);
-    let runner_group = runner_group(&settings, org_url.as_ref().map(|(url, _)| &url.scope), reading);
+    let scope = org_url.as_ref().map(|(url, _)| &url.scope);
+    let group = access::group(&settings, scope, reading);
+    let admission = access::admission(&settings, scope, (mode, group.create.is_some()), reading);
     let (min_idle, max) = bounds(mode, scaling, reading);
     let pool = Pool {
         name,
@@ -79,7 +84,9 @@ fn build(runner: &Runner, defaults: &PoolSettings, instance: &InstanceId, readin
         labels: labels.unwrap_or_default(),
         scope: org_url.as_ref().map(|(url, _)| url.scope.clone())?,
         scope_url: org_url.as_ref().map(|(url, _)| url.url())?,
-        runner_group,
+        runner_group: group.name,
+        create_runner_group: group.create.is_some(),
+        admission,
         registration: match (mode, settings.registration.good()) {
             // What GitHub makes just in time ends after one job.
             (Mode::Persistent { .. }, _) | (_, Some(shape::Registration::Token)) => RegistrationKind::Token,
@@ -113,7 +120,7 @@ fn build(runner: &Runner, defaults: &PoolSettings, instance: &InstanceId, readin
     let nb = runner.nb.placed().map(|placed| placed.spot.clone());
     let least = nb.or_else(|| scaling.min_idle.placed().map(|placed| placed.spot.clone())).unwrap_or_default();
     let id = runner.id.placed().map(|placed| placed.spot.clone()).unwrap_or_default();
-    Some(Built { pool, site: url.site, org_url: spot, id, least })
+    Some(Built { pool, site: url.site, org_url: spot, id, least, create_group: group.create })
 }
 
 /// The least and the most of its runners.
@@ -213,20 +220,5 @@ fn org_url(
             reading.problem(&runner.at.missing("org_url"), "is missing", hint);
             None
         }
-    }
-}
-
-fn runner_group(settings: &PoolSettings, scope: Option<&Scope>, reading: &mut Reading<'_>) -> Option<String> {
-    let group = settings.runner_group.placed()?;
-    match scope {
-        Some(Scope::Repository { .. }) => {
-            // A group in `runners_defaults` is meant for the pools of organizations.
-            if group.spot.path.starts_with("runners[") {
-                let hint = "leave it out, or register the pool at the organization";
-                reading.problem(&group.spot, "a repository has no runner groups", hint);
-            }
-            None
-        }
-        Some(Scope::Organization(_)) | None => Some(group.value.0.clone()),
     }
 }

@@ -105,6 +105,8 @@ pub fn digest(pool: &Pool) -> String {
         scope: _,
         scope_url,
         runner_group,
+        create_runner_group: _,
+        admission: _,
         registration: _,
         mode: _,
         image,

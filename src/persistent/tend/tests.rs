@@ -81,6 +81,7 @@ fn job(state: JobState) -> Job {
         since: at(0),
         queued_at: None,
         started_at: None,
+        run: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Carries out one action. It chooses nothing: it writes the intent, acts, writes the result, and whatever is cut off in
 //! between the next plan sees and mends.
 
+mod ask;
 mod launch;
 mod news;
 mod take_down;
@@ -10,7 +11,6 @@ use super::memory::{Asked, Memory};
 use crate::clock;
 use crate::config::Config;
 use crate::github::{self, Client};
-use crate::ingest;
 use crate::model::{
     Container, ContainerId, Job, JobKey, JobState, PoolName, RegistrationHold, Runner, RunnerName, Scope, StateName,
 };
@@ -18,7 +18,6 @@ use crate::notify::Notifier;
 use crate::plan::Action;
 use crate::provider::{Provider, ProviderError};
 use crate::store::{Saved, Store, StoreError, Version, Versioned};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
@@ -97,6 +96,7 @@ impl Executor {
             Action::Expire { job } => self.expire(*job).await,
             Action::Drop { job, account } => self.drop_job(*job, account).await,
             Action::AskJob { job } => self.ask_job(*job).await,
+            Action::AskRun { job, run } => self.ask_run(*job, *run).await,
             Action::Launch { runner, pool, job, cause } => self.launch(runner, pool, *job, cause).await,
             Action::Record { runner, state, job, container, cause } => {
                 self.record(runner, *state, *job, container.as_ref(), cause).await
@@ -177,24 +177,6 @@ impl Executor {
             }
         }
         Err(StoreError(format!("job {key} was written by others {TRIES} times in a row")).into())
-    }
-
-    /// GitHub's own word on a job; it goes through the same steps as an event.
-    async fn ask_job(&self, key: JobKey) -> Result<Outcome, ExecuteError> {
-        let (_, Some(job)) = self.memory.job(key) else { return Ok(Outcome::Done) };
-        let answer = self.client.job(&job.facts.repository, job.facts.installation, key.id).await;
-        self.memory.asked_about(key);
-        let Some(event) = answer? else {
-            let state = JobState::Completed { conclusion: "gone".to_owned(), runner: job.state.runner().cloned() };
-            return self
-                .change_job(key, |job| {
-                    (!job.is_over()).then(|| Job { state: state.clone(), since: clock::now(), ..job.clone() })
-                })
-                .await;
-        };
-        let events = BTreeMap::from([(key, vec![event])]);
-        ingest::apply_events(&self.config, self.store.as_ref(), &self.memory, events).await?;
-        Ok(Outcome::Done)
     }
 
     async fn record(

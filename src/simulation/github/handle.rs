@@ -1,7 +1,7 @@
 //! What tests and the demo hold in their hands.
 
-use super::model::{Model, NewRunner};
-use super::options::{Options, WebhookTarget};
+use super::model::{Group, Model, NewRunner, Visibility};
+use super::options::{GroupSpec, Options, WebhookTarget};
 use super::recorder::Exchange;
 use super::server::{self, Outage};
 use super::webhooks::Delivery;
@@ -117,6 +117,26 @@ impl Handle {
     /// All jobs that are remembered, oldest first.
     pub fn jobs(&self) -> Vec<Job> {
         lock(&self.shared.model).jobs().cloned().collect()
+    }
+
+    // ---- runner groups ----
+
+    /// The runner groups of an organization as they are now, with the names of the repositories that may use each; none: all.
+    pub fn groups(&self, organization: &str) -> Vec<GroupSpec> {
+        let model = lock(&self.shared.model);
+        let of_it = |group: &&Group| group.organization.eq_ignore_ascii_case(organization);
+        let shown = |group: &Group| GroupSpec {
+            organization: group.organization.clone(),
+            name: group.name.clone(),
+            repositories: match &group.visibility {
+                Visibility::Selected(ids) => Some(
+                    model.repos.iter().filter(|repo| ids.contains(&repo.id)).map(|repo| repo.name.clone()).collect(),
+                ),
+                Visibility::All | Visibility::Private => None,
+            },
+            allows_public: group.allows_public,
+        };
+        model.groups.values().filter(of_it).map(shown).collect()
     }
 
     // ---- runners ----

@@ -88,7 +88,7 @@ fn keys_that_do_not_belong() {
     only(&in_pool("max: 3"), "8:5 runners[0].max: unknown key; it belongs to `runners[].scaling`");
     only(
         &in_pool("5: x"),
-        "8:5 runners[0].5: unknown key; known here: `base_image`, `build_args`, `build_image`, `command`, `default_labels`, `docker`, `env`, `id`, `image`, `labels`, `language`, `language_version`, `matching`, `mode`, `name`, `name_prefix`, `nb`, `org_url`, `pull_policy`, `registration`, `resources`, `rollout`, `runner_group`, `scaling`, `security`, `techno`, `techno_version`, `timeouts`, `user` and `work`",
+        "8:5 runners[0].5: unknown key; known here: `base_image`, `build_args`, `build_image`, `command`, `create_runner_group`, `default_labels`, `docker`, `env`, `id`, `image`, `labels`, `language`, `language_version`, `matching`, `mode`, `name`, `name_prefix`, `nb`, `org_url`, `pull_policy`, `registration`, `resources`, `rollout`, `runner_group`, `scaling`, `security`, `techno`, `techno_version`, `timeouts`, `user` and `work`",
     );
     only(&minimal_and("runner: []\n"), "10:1 runner: unknown key; did you mean `runners`?");
     only(&minimal_and("secrets: [x]\n"), "10:1 secrets: unknown key; it belongs to `intake`");

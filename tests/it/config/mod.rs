@@ -1,5 +1,6 @@
 //! The configuration file: every problem told at once, with its place.
 
+mod access;
 mod faults;
 mod files;
 mod fuzz;

@@ -145,6 +145,7 @@ fn job(number: u64, state: JobState, pool: Option<&str>) -> Job {
         since: at(1),
         queued_at: Some(at(1)),
         started_at: None,
+        run: None,
     }
 }
 

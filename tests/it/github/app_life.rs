@@ -204,13 +204,13 @@ async fn a_run_tells_whose_code_it_runs() {
     let client = app(&server);
     let route = "GET /repos/acme/web/actions/runs/2";
     let run = json!({
-        "id": 2, "event": "pull_request", "repository": { "full_name": "acme/web" },
+        "id": 2, "event": "pull_request", "repository": { "full_name": "acme/web", "private": true },
         "head_repository": { "full_name": "mallory/web", "fork": true },
     });
     server.on(route, [Reply::json(200, &run), Reply::message(404, "Not Found")]);
     let repository = RepoName::new("acme/web");
     let told = client.run(&repository, 2, Some(77)).await.unwrap().unwrap();
-    assert_eq!((told.event.as_str(), told.head_fork), ("pull_request", true));
+    assert_eq!((told.event.as_str(), told.head_fork, told.private), ("pull_request", true, Some(true)));
     assert_eq!(told.head_repository, Some(RepoName::new("mallory/web")));
     assert_eq!(client.run(&repository, 2, None).await.unwrap(), None);
     assert!(matches!(client.run(&RepoName::new("../x"), 2, None).await, Err(Error::Invalid { .. })));

@@ -4,6 +4,8 @@
 mod app_life;
 /// What goes wrong on the way, and in which words it reaches a person.
 mod failures;
+/// Runner groups: looked at, made, changed.
+mod groups;
 /// Limits: waiting as told, and not asking meanwhile.
 mod limits;
 /// `app-manifest.json`, against what the client asks for.

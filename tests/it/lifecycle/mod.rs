@@ -1,5 +1,6 @@
 //! From a signed webhook to a runner in a real container and back: stories through the front door.
 
+mod access;
 mod accounts;
 mod burst;
 mod deaths;

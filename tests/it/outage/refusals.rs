@@ -44,7 +44,12 @@ async fn a_runner_group_that_is_unknown() {
     let (linux, mut broken) = (pool("linux", &super::LINUX), pool("broken", &["self-hosted", "broken"]));
     broken.runner_group = Some("Secret".to_owned());
     let app = TestApp::start(vec![linux, broken]).await;
-    let job = only_that_pool_waits(&app, &["Secret", "group"]).await;
+    app.until("the groups", |world| world.groups.of("acme").is_some()).await;
+    let job = app.github.queue_job(broken_job());
+    waits_because(&app, job, &["acme has no runner group `Secret`", "create_runner_group"]).await;
+    let other = app.github.queue_job(linux_job());
+    app.served(other).await;
+    assert_eq!(begun(&app, "broken"), 0, "nothing is tried in vain");
     assert_eq!(app.github.requests(JIT).len(), 1, "only the other pool registered one");
     assert!(app.github.cancel(job));
     app.finish().await;

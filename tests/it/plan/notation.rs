@@ -6,11 +6,12 @@ use crate::support::fleet;
 use jiff::Timestamp;
 use runnerfleet::config::{Config, Mode, Pool};
 use runnerfleet::model::{
-    Access, Accounts, Capacity, Change, Container, ContainerId, ContainerStatus, HostId, InstanceId, Job, JobFacts,
-    JobId, JobKey, JobState, Kept, KeptContainer, LabelSet, Observed, PoolName, Registration, RegistrationHold,
-    RegistrationId, RegistrationStatus, RepoName, Runner, RunnerName, RunnerState, Scope, StateName, Wanted,
+    Access, Accounts, Capacity, Change, Container, ContainerId, ContainerStatus, Group, Groups, HostId, InstanceId,
+    Job, JobFacts, JobId, JobKey, JobState, Kept, KeptContainer, LabelSet, Observed, Patterns, PoolName, Registration,
+    RegistrationHold, RegistrationId, RegistrationStatus, RepoName, RunFacts, Runner, RunnerName, RunnerState, Scope,
+    StateName, Visibility, Wanted,
 };
-use runnerfleet::plan::{Action, Blocked, Listed, Listing, World, naming, plan};
+use runnerfleet::plan::{Action, Blocked, Listed, Listing, RunAsked, World, naming, plan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,9 @@ pub fn empty_world() -> World {
         in_flight: std::collections::BTreeSet::new(),
         held: BTreeMap::new(),
         asked: BTreeMap::new(),
+        runs_asked: BTreeMap::new(),
+        granted: BTreeMap::new(),
+        groups: Groups::default(),
     }
 }
 
@@ -139,6 +143,17 @@ fn read(text: &str) -> (World, Config) {
                 };
                 world.accounts = Observed::Known(Accounts(BTreeMap::from([("acme".to_owned(), access)])));
             }
+            // `group Default all default`, `group builders selected [acme/web] public`, `group - none`: looked at, and not there
+            "group" => read_group(&words[1..], &mut world),
+            // `granted 1m`: the account grants something else since then
+            "granted" => {
+                world.granted.insert("acme".to_owned(), ago(words[1]));
+            }
+            // `run_asked 1 10s not_found`
+            "run_asked" => {
+                let asked = RunAsked { at: ago(words[2]), error: words.get(3).map(|word| word.replace('_', " ")) };
+                world.runs_asked.insert(words[1].parse().unwrap(), asked);
+            }
             "asked" => {
                 world.asked.insert(job_key(words[1]), ago(words[2]));
             }
@@ -169,10 +184,37 @@ fn read_pool(words: &[&str]) -> Pool {
             "priority" => pool.priority = pair[1].parse().unwrap(),
             "memory" => pool.resources.memory = bytes(pair[1]),
             "repository" => pool.scope = Scope::try_from(pair[1].to_owned()).unwrap(),
+            "account" => pool.scope = Scope::Organization(pair[1].to_owned()),
+            "takes" => pool.admission.repositories = Patterns::new(pair[1].split(',')),
+            "public" => pool.admission.public = Some(pair[1] == "allow"),
+            "forks" => pool.admission.forks = Some(pair[1] == "allow"),
+            "events" => pool.admission.events = Some(Patterns::new(pair[1].split(','))),
+            "group" => pool.runner_group = Some(pair[1].to_owned()),
+            "makes_group" => {
+                pool.runner_group = Some(pair[1].to_owned());
+                pool.create_runner_group = true;
+            }
             other => panic!("a pool has no `{other}`"),
         }
     }
     pool
+}
+
+fn read_group(words: &[&str], world: &mut World) {
+    let groups = world.groups.0.entry("acme".to_owned()).or_default();
+    let visibility = match words[1] {
+        "none" => return,
+        "all" => Visibility::All,
+        "private" => Visibility::Private,
+        _ => Visibility::Selected(Some(words[2].trim_matches(['[', ']']).split(',').map(str::to_owned).collect())),
+    };
+    groups.push(Group {
+        id: 1 + groups.len() as u64,
+        name: words[0].to_owned(),
+        is_default: words.contains(&"default"),
+        visibility,
+        allows_public: words.contains(&"public"),
+    });
 }
 
 fn read_limits(words: &[&str], config: &mut Config, world: &mut World) {
@@ -193,7 +235,8 @@ fn read_limits(words: &[&str], config: &mut Config, world: &mut World) {
     }
 }
 
-/// `job 7 queued [linux] 40s`, `job 8 in_progress [linux] 40s on linux-8-1-1`, with `public` or `repo o/r` behind.
+/// `job 7 queued [linux] 40s`, `job 8 in_progress [linux] 40s on linux-8-1-1`, with `public` or `repo o/r` behind; `unsaid`: nobody
+/// said whether its repository is private; `of 5`: of run 5; `run pull_request mallory/web`: what is known of its run.
 fn read_job(words: &[&str], line: &str, config: &Config) -> Job {
     let labels: Vec<&str> = words[2].trim_matches(['[', ']']).split(',').filter(|label| !label.is_empty()).collect();
     let since = ago(words[3]);
@@ -208,22 +251,25 @@ fn read_job(words: &[&str], line: &str, config: &Config) -> Job {
     };
     let facts = JobFacts {
         key: job_key(words[0]),
-        run_id: 1,
+        run_id: after("of").map_or(1, |run| run.parse().unwrap()),
         name: "test".to_owned(),
         workflow: None,
         repository: RepoName::new(after("repo").unwrap_or("acme/web")),
-        private: Some(!words.contains(&"public")),
+        private: (!words.contains(&"unsaid")).then(|| !words.contains(&"public")),
         labels: labels.into_iter().collect::<LabelSet>(),
         html_url: None,
         installation: None,
         created_at: None,
     };
-    let pool = match runnerfleet::plan::match_pool(&facts, config) {
-        runnerfleet::plan::Match::Pool(pool) if !words.contains(&"unassigned") => Some(pool.name.clone()),
-        _ => None,
-    };
+    let run = words.iter().position(|word| *word == "run").map(|place| RunFacts {
+        event: words[place + 1].to_owned(),
+        head_repository: words.get(place + 2).filter(|head| **head != "gone").map(|head| RepoName::new(*head)),
+        private: None,
+    });
+    let matched = runnerfleet::plan::match_pool(&facts, run.as_ref(), config).pool();
+    let pool = matched.filter(|_| !words.contains(&"unassigned")).map(|pool| pool.name.clone());
     let queued_at = matches!(state, JobState::Queued).then_some(since);
-    Job { facts, state, pool, first_seen: since, since, queued_at, started_at: None }
+    Job { facts, state, pool, first_seen: since, since, queued_at, started_at: None, run }
 }
 
 /// `runner linux-7-1-1 started 30s for 7 container running`; also `job 8`, `owner there`, `cause <one word>`, `blameless`,
@@ -361,6 +407,7 @@ fn write_action(action: &Action) -> String {
         Action::Expire { job } => format!("expire job {job}"),
         Action::Drop { job, account } => format!("drop job {job} of {account}"),
         Action::AskJob { job } => format!("ask GitHub about job {job}"),
+        Action::AskRun { job, run } => format!("ask GitHub about run {run} of job {job}"),
         Action::Launch { runner, pool, job, .. } => {
             let whom = job.map_or("as a spare".to_owned(), |job| format!("for job {job}"));
             format!("launch {} of {pool} {whom}", short(runner))

@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use runnerfleet::config::Config;
 use runnerfleet::model::{
     Access, Accounts, Change, ContainerId, ContainerStatus, HostId, Job, JobFacts, JobId, JobKey, JobState, Observed,
-    PoolName, Registration, RegistrationHold, RegistrationId, RegistrationStatus, RepoName, Runner, RunnerName,
-    RunnerState, StateName,
+    PoolName, Registration, RegistrationHold, RegistrationId, RegistrationStatus, RepoName, RunFacts, Runner,
+    RunnerName, RunnerState, StateName,
 };
 use runnerfleet::plan::{Action, Listed, Listing, Plan, World, plan};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const POOLS: [(&str, &[&str], u32, u32); 3] =
     [("linux", &["linux", "x64"], 4, 1), ("gpu", &["linux", "x64", "gpu"], 2, 0), ("arm", &["arm"], 3, 0)];
@@ -30,6 +30,13 @@ fn some_config() -> Config {
     config.limits.max_runners = FLEET_MAX;
     config
 }
+
+/// A run that nobody needs to fear.
+static SAME_REPOSITORY: LazyLock<RunFacts> = LazyLock::new(|| RunFacts {
+    event: "push".to_owned(),
+    head_repository: Some(RepoName::new("acme/web")),
+    private: None,
+});
 
 #[derive(Debug, Clone)]
 struct SomeJob {
@@ -109,7 +116,7 @@ fn world(jobs: &[SomeJob], runners: &[SomeRunner], docker_known: bool, github_kn
             created_at: None,
         };
         let queued_at = (state == JobState::Queued).then_some(since);
-        let row = Job { facts, state, pool: None, first_seen: since, since, queued_at, started_at: None };
+        let row = Job { facts, state, pool: None, first_seen: since, since, queued_at, started_at: None, run: None };
         world.jobs.insert(row.key(), Arc::new(row));
     }
     let mut listing = Listing { at: ago("5s"), runners: BTreeMap::new() };
@@ -197,6 +204,13 @@ fn take_effect(world: &mut World, plan: &Plan, config: &Config) {
             }),
             Action::AskJob { job } => {
                 world.asked.insert(job, world.now);
+            }
+            Action::AskRun { run, .. } => {
+                let keys: Vec<JobKey> =
+                    world.jobs.values().filter(|job| job.facts.run_id == run).map(|job| job.key()).collect();
+                for key in keys {
+                    change_job(world, key, |job| job.run = Some(SAME_REPOSITORY.clone()));
+                }
             }
             Action::Launch { runner, pool, job, cause } => {
                 let pool = config.pool(&pool).unwrap();
@@ -346,6 +360,59 @@ proptest! {
         let queued = world.jobs.values().filter(|job| job.is_queued());
         let expired = decided.actions.iter().filter(|action| matches!(action, Action::Expire { .. })).count();
         prop_assert_eq!(decided.waiting.len() + expired, queued.count());
+    }
+
+    /// Whose code a job runs: said by the second number (none, a push, a fork, one that is gone, `pull_request_target`).
+    #[test]
+    fn no_runner_is_begun_that_would_get_code_which_its_pool_refuses(
+        jobs in some_jobs(),
+        kinds in prop::collection::vec((0..3_u8, 0..5_u8), 14),
+        rules in prop::collection::vec((prop::option::of(any::<bool>()), prop::option::of(any::<bool>())), 3),
+        fleet_wide in any::<bool>(),
+    ) {
+        let mut config = some_config();
+        config.allow_public_repositories = fleet_wide;
+        for (pool, (public, forks)) in config.pools.iter_mut().zip(&rules) {
+            (pool.admission.public, pool.admission.forks) = (*public, *forks);
+        }
+        let mut world = world(&jobs, &[], true, true);
+        for (job, (private, run)) in world.jobs.values_mut().zip(&kinds) {
+            let job = Arc::make_mut(job);
+            job.facts.run_id = job.facts.key.id.0;
+            job.facts.private = [None, Some(false), Some(true)][usize::from(*private)];
+            let told = |event: &str, head: Option<&str>| RunFacts {
+                event: event.to_owned(),
+                head_repository: head.map(RepoName::new),
+                private: None,
+            };
+            job.run = match *run {
+                0 => None,
+                1 => Some(told("push", Some("acme/web"))),
+                2 => Some(told("pull_request", Some("mallory/web"))),
+                3 => Some(told("pull_request", None)),
+                _ => Some(told("pull_request_target", Some("acme/web"))),
+            };
+        }
+        let decided = plan(&world, &config);
+        for action in &decided.actions {
+            let Action::Launch { pool, .. } = action else { continue };
+            let pool = config.pool(pool).unwrap();
+            let takes_public = pool.admission.public.unwrap_or(fleet_wide);
+            let expired = |job: &Job| decided.actions.contains(&Action::Expire { job: job.key() });
+            for job in world.jobs.values().filter(|job| job.is_queued() && !expired(job)) {
+                if !pool.labels.covers(&job.facts.labels) {
+                    continue;
+                }
+                // Another pool may have it: then it is let in by somebody's word, and goes there or here.
+                let elsewhere = runnerfleet::plan::match_pool(&job.facts, job.run.as_ref(), &config).pool().is_some();
+                // Public ones that are refused outright are GitHub's group's to keep out.
+                let counts_as_public = job.facts.private == Some(false) || (job.facts.private.is_none() && job.run.is_some());
+                if elsewhere || (counts_as_public && !takes_public) {
+                    continue;
+                }
+                prop_assert!(false, "{action:?} beside {job:?}");
+            }
+        }
     }
 
     #[test]

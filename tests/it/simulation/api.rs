@@ -112,6 +112,20 @@ async fn every_answer_follows_githubs_description() {
     fleet.get(&format!("{groups}/{group}")).await;
     assert_eq!(fleet.get(&format!("{groups}/{group}/repositories")).await["total_count"], 2, "private ones only");
     fleet.get(&format!("{groups}/{group}/runners")).await;
+    let ids = async |name: &str| fleet.get(&format!("/repos/acme/{name}")).await["id"].clone();
+    let (web, site) = (ids("web").await, ids("site").await);
+    let members = format!("{groups}/{group}/repositories");
+    let set = async |list: Value| fleet.ask("PUT", &members, Some(json!({ "selected_repository_ids": list }))).await.0;
+    assert_eq!(set(json!([web])).await, 409, "it is for private ones, and not for selected ones");
+    let change = async |body: Value| fleet.ask("PATCH", &format!("{groups}/{group}"), Some(body)).await;
+    assert_eq!(change(json!({ "visibility": "selected" })).await.0, 422, "a name is required");
+    let changed = change(json!({ "name": "newer", "visibility": "selected" })).await;
+    assert_eq!((changed.0, &changed.1["name"], &changed.1["visibility"]), (200, &json!("newer"), &json!("selected")));
+    assert_eq!(set(json!([1])).await, 422, "no repository of theirs");
+    assert_eq!(set(json!([web, site])).await, 204);
+    assert_eq!(fleet.get(&members).await["total_count"], 1, "the public one may not use it");
+    assert_eq!(change(json!({ "name": "new", "allows_public_repositories": true })).await.0, 200);
+    assert_eq!(fleet.get(&members).await["total_count"], 2);
     assert_eq!(fleet.ask("DELETE", &format!("{groups}/{group}"), None).await.0, 204);
     assert_eq!(fleet.ask("GET", &format!("{groups}/{group}"), None).await.0, 404);
 

@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, Mode, Network, Notifications,
-    Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
+    Admission, Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, Mode, Network,
+    Notifications, Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
@@ -18,6 +18,8 @@ pub fn pool(name: &str, labels: &[&str]) -> Pool {
         scope: Scope::Organization("acme".to_owned()),
         scope_url: "https://github.com/acme".to_owned(),
         runner_group: None,
+        create_runner_group: false,
+        admission: Admission::default(),
         registration: RegistrationKind::Jit,
         mode: Mode::Ephemeral,
         image: "runner:1".to_owned(),

@@ -235,5 +235,5 @@ fn the_judge_sees_what_is_wrong() {
     check_response("DELETE", "/orgs/acme/actions/runners/5", 204, None).unwrap();
     check_response("DELETE", "/orgs/acme/actions/runners/5", 404, Some(&json!({ "message": "Not Found" }))).unwrap();
     check_response("DELETE", "/orgs/acme/actions/runners/5", 404, Some(&json!({ "message": 5 }))).unwrap_err();
-    assert_eq!(operations().len(), 45);
+    assert_eq!(operations().len(), 47);
 }

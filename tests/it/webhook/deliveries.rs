@@ -1,8 +1,8 @@
 use super::{Delivery, Door, Payload, fleet};
 use jiff::Timestamp;
 use runnerfleet::config::Config;
-use runnerfleet::model::{DeliveryId, JobAction, RunnerName, Scope};
-use runnerfleet::plan::{Match, match_pool};
+use runnerfleet::model::{DeliveryId, JobAction, Patterns, RunnerName, Scope};
+use runnerfleet::plan::{Match, Rule, match_pool};
 use serde_json::json;
 use std::path::Path;
 
@@ -150,10 +150,24 @@ async fn what_is_none_of_ours_is_answered_with_the_reason_and_not_stored() {
 async fn a_job_that_somebody_probably_waits_for_is_kept_though_no_pool_takes_it() {
     let door = Door::open().await;
     door.queued(&Payload::job(1).labels(&["linux", "gpu"])).await;
-    door.queued(&Payload::job(2).private(false)).await;
+    let public = Delivery::of(&Payload::job(2).private(false));
+    door.deliver(&public).await.is(202, "queued", "has its labels and refuses it: the repository is public");
     let [half, public] = door.stored().await.try_into().unwrap();
-    assert!(matches!(match_pool(&half.event.job, &door.config), Match::None { nearest: Some(_) }));
-    assert_eq!(match_pool(&public.event.job, &door.config), Match::Public);
+    assert!(matches!(match_pool(&half.event.job, None, &door.config), Match::None { nearest: Some(_) }));
+    assert!(matches!(match_pool(&public.event.job, None, &door.config), Match::Refused { rule: Rule::Public, .. }));
+}
+
+#[tokio::test]
+async fn a_job_of_a_repository_that_no_pool_takes_is_kept_and_answered_with_the_rule() {
+    let door = Door::open_with(|config| {
+        config.pools[0].admission.repositories = Patterns::new(["acme/web-*", "!acme/web-secret"]);
+    })
+    .await;
+    let job = |id: u64, repository: &str| Delivery::of(&Payload::job(id).repository(repository));
+    let why = "refuses it: it takes acme/web-*, !acme/web-secret (matching.repositories)";
+    door.deliver(&job(1, "acme/web-secret")).await.is(202, "queued", why);
+    door.deliver(&job(2, "acme/WEB-shop")).await.is(202, "queued", "");
+    assert_eq!(door.stored().await.len(), 2);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod app;
 mod call;
+mod groups;
 mod hooks;
 mod http;
 mod routes;

@@ -2,7 +2,7 @@
 
 use super::call::Call;
 use super::http::decode;
-use super::{app, hooks, runners, runs};
+use super::{app, groups, hooks, runners, runs};
 use crate::simulation::github::answer::{Answer, Refusal};
 use crate::simulation::github::budget::Resource;
 use std::collections::BTreeMap;
@@ -84,17 +84,19 @@ static ROUTES: &[Route] = &[
     route("GET", "/orgs/{org}/actions/runners/{runner_id}", ORG_READ, runners::get),
     route("DELETE", "/orgs/{org}/actions/runners/{runner_id}", ORG_WRITE, runners::delete),
     route("GET", "/orgs/{org}/actions/runners/{runner_id}/labels", ORG_READ, runners::labels),
-    route("GET", "/orgs/{org}/actions/runner-groups", ORG_READ, runners::groups),
-    route("POST", "/orgs/{org}/actions/runner-groups", ORG_WRITE, runners::create_group),
-    route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_READ, runners::group),
-    route("DELETE", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_WRITE, runners::delete_group),
+    route("GET", "/orgs/{org}/actions/runner-groups", ORG_READ, groups::list),
+    route("POST", "/orgs/{org}/actions/runner-groups", ORG_WRITE, groups::create),
+    route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_READ, groups::get),
+    route("DELETE", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_WRITE, groups::delete),
+    route("PATCH", "/orgs/{org}/actions/runner-groups/{runner_group_id}", ORG_WRITE, groups::change),
+    route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories", ORG_READ, groups::repositories),
     route(
-        "GET",
+        "PUT",
         "/orgs/{org}/actions/runner-groups/{runner_group_id}/repositories",
-        ORG_READ,
-        runners::group_repositories,
+        ORG_WRITE,
+        groups::set_repositories,
     ),
-    route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners", ORG_READ, runners::group_runners),
+    route("GET", "/orgs/{org}/actions/runner-groups/{runner_group_id}/runners", ORG_READ, groups::runners),
     route("GET", "/repos/{owner}/{repo}/actions/runners", REPO_READ, runners::list),
     route("GET", "/repos/{owner}/{repo}/actions/runners/downloads", REPO_READ, runners::downloads),
     counted(

@@ -1,9 +1,9 @@
-//! Routes about runners and runner groups, of an organization or of a repository.
+//! Routes about runners, of an organization or of a repository.
 
 use super::call::Call;
 use crate::model::Scope;
 use crate::simulation::github::answer::{Answer, Refusal};
-use crate::simulation::github::model::{Held, Model, NewRunner, RegisterRefused, Runner, TokenKind, Visibility};
+use crate::simulation::github::model::{Held, Model, NewRunner, RegisterRefused, Runner, TokenKind};
 use crate::simulation::github::{jit, payload};
 use crate::simulation::protocol::AGENT_VERSION;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn scope(call: &Call<'_>) -> Result<Scope, Refusal> {
     .ok_or_else(Refusal::not_found)
 }
 
-fn shown(call: &Call<'_>, model: &Model, runner: &Runner) -> Value {
+pub(super) fn shown(call: &Call<'_>, model: &Model, runner: &Runner) -> Value {
     payload::runner(
         runner,
         runner.online(call.now, model.timings.offline_after),
@@ -153,105 +153,4 @@ pub(super) fn downloads(call: &Call<'_>) -> Result<Answer, Refusal> {
         })
     };
     Ok(Answer::ok(json!([one("x64"), one("arm64")])))
-}
-
-pub(super) fn groups(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let org = call.part("org");
-    let all: Vec<Value> = call.read(|model| {
-        let seen_by = call.query("visible_to_repository").map(|name| model.repo(org, name));
-        model
-            .groups
-            .values()
-            .filter(|group| group.organization.eq_ignore_ascii_case(org))
-            .filter(|group| match seen_by {
-                None => true,
-                Some(repo) => repo.is_some_and(|repo| group.lets_in(repo)),
-            })
-            .map(|group| payload::group(&model.urls, group))
-            .collect()
-    });
-    let count = all.len();
-    let (page, link) = call.page(all);
-    Ok(Answer::ok(json!({ "total_count": count, "runner_groups": page })).with_header(link))
-}
-
-pub(super) fn create_group(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let org = call.read(|model| model.owner(call.part("org")).map(|owner| owner.login.clone()));
-    let org = org.ok_or_else(Refusal::not_found)?;
-    let name = call.body.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| Refusal::new(422, "Invalid request.\n\n\"name\" wasn't supplied."))?;
-    let ids: Vec<u64> = call
-        .body
-        .get("selected_repository_ids")
-        .and_then(Value::as_array)
-        .map(|ids| ids.iter().filter_map(Value::as_u64).collect())
-        .unwrap_or_default();
-    let visibility = match call.body.get("visibility").and_then(Value::as_str) {
-        Some("selected") => Visibility::Selected(ids),
-        Some("private") => Visibility::Private,
-        _ => Visibility::All,
-    };
-    let public = call.body.get("allows_public_repositories").and_then(Value::as_bool).unwrap_or(false);
-    call.shared.change(|model, _| {
-        let scope = Scope::Organization(org.clone());
-        if model.group_id(&scope, Some(name)).is_some() {
-            return Err(Refusal::new(409, format!("A runner group with the name \"{name}\" already exists.")));
-        }
-        let id = model.add_group(name, &org, visibility, public, false);
-        let group = model.groups.get(&id).ok_or_else(Refusal::not_found)?;
-        Ok(Answer::created(payload::group(&model.urls, group)))
-    })
-}
-
-/// The group of the path, if it is one of this organization.
-fn group_id(call: &Call<'_>) -> Result<u64, Refusal> {
-    let id = call.number("runner_group_id")?;
-    let org = call.part("org");
-    let there =
-        call.read(|model| model.groups.get(&id).is_some_and(|group| group.organization.eq_ignore_ascii_case(org)));
-    if there { Ok(id) } else { Err(Refusal::not_found()) }
-}
-
-pub(super) fn group(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let id = group_id(call)?;
-    call.read(|model| {
-        let group = model.groups.get(&id).ok_or_else(Refusal::not_found)?;
-        Ok(Answer::ok(payload::group(&model.urls, group)))
-    })
-}
-
-pub(super) fn delete_group(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let id = group_id(call)?;
-    call.shared.change(|model, _| model.groups.remove(&id));
-    Ok(Answer::no_content())
-}
-
-pub(super) fn group_repositories(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let id = group_id(call)?;
-    let all: Vec<Value> = call.read(|model| {
-        let group = model.groups.get(&id);
-        model
-            .repos
-            .iter()
-            .filter(|repo| group.is_some_and(|group| group.lets_in(repo)))
-            .filter_map(|repo| model.owner(&repo.owner).map(|owner| payload::repository(&model.urls, repo, owner)))
-            .collect()
-    });
-    let count = all.len();
-    let (page, link) = call.page(all);
-    Ok(Answer::ok(json!({ "total_count": count, "repositories": page })).with_header(link))
-}
-
-pub(super) fn group_runners(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let id = group_id(call)?;
-    let all: Vec<Value> = call.read(|model| {
-        model
-            .runners()
-            .filter(|runner| runner.group_id == id && matches!(runner.scope, Scope::Organization(_)))
-            .map(|runner| shown(call, model, runner))
-            .collect()
-    });
-    let count = all.len();
-    let (page, link) = call.page(all);
-    Ok(Answer::ok(json!({ "total_count": count, "runners": page })).with_header(link))
 }
