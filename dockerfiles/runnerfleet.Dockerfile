@@ -37,7 +37,7 @@ USER 10001:10001
 EXPOSE 8080
 VOLUME /var/lib/runnerfleet
 # Whether it lives, not whether GitHub does: no container gets better by being started anew while GitHub is away.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 \
     CMD ["/usr/local/bin/runnerfleet", "health", "--alive", "--quiet"]
 # The first one lets actions under way end (`docker stop -t 100`) and leaves running jobs alone. As process 1 it needs no init:
 # it handles its signals, and waits for every process that it starts.

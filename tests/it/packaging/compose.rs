@@ -90,13 +90,12 @@ impl Project {
             Payload::job(job).labels(&["self-hosted", "linux", "x64"]).repository("your-organization/web").bytes();
         let file = self.folder.path().join("delivery.json");
         std::fs::write(&file, &body).unwrap();
-        let header = |name: &str, value: &str| format!("--header={name}: {value}");
         let said = Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "30", "--write-out", " %{http_code}"])
-            .args([header("content-type", "application/json"), header("x-github-event", "workflow_job")])
-            .arg(header("x-github-delivery", &format!("00000000-0000-4000-8000-{job:012}")))
-            .arg(header("x-hub-signature-256", &sign(HOOK_SECRET, &body)))
-            .arg(format!("--data-binary=@{}", file.display()))
+            .args(["--header", "content-type: application/json", "--header", "x-github-event: workflow_job"])
+            .args(["--header", &format!("x-github-delivery: 00000000-0000-4000-8000-{job:012}")])
+            .args(["--header", &format!("x-hub-signature-256: {}", sign(HOOK_SECRET, &body))])
+            .args(["--data-binary", &format!("@{}", file.display())])
             .arg(format!("http://127.0.0.1:{}/webhook", self.port))
             .output()
             .unwrap();
@@ -106,7 +105,7 @@ impl Project {
     fn knows(&self, job: u64) -> bool {
         let said = self.compose(&["exec", "-T", "runnerfleet", "runnerfleet", "jobs", "--output", "json"]);
         let rows: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
-        rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["id"] == job))
+        rows.as_array().is_some_and(|rows| rows.iter().any(|row| row["job"] == format!("{job}/1")))
     }
 }
 

@@ -86,6 +86,15 @@ impl Systemd {
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} was not said:\n{}", self.log()));
     }
 
+    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let wait = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("not seen: {what}\n{}", self.log()));
+    }
+
     /// SIGTERM, until it has ended.
     async fn stop(&self, mut serve: Child) {
         let pid = serve.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
@@ -100,7 +109,9 @@ impl Systemd {
         let said = self.hub.run(&["jobs", "--output", "json"]).await;
         assert_eq!(said.code, Some(0), "{said:?}");
         let rows: serde_json::Value = serde_json::from_str(&said.out).unwrap();
-        rows.as_array().unwrap().iter().map(|row| row["id"].as_u64().unwrap_or_else(|| panic!("{row}"))).collect()
+        // `ID/ATTEMPT`.
+        let id = |row: &serde_json::Value| row["job"].as_str()?.split('/').next()?.parse().ok();
+        rows.as_array().unwrap().iter().map(|row| id(row).unwrap_or_else(|| panic!("{row}"))).collect()
     }
 }
 
@@ -220,13 +231,10 @@ async fn without_a_socket_of_systemds_who_stands_in_line_is_served_before_it_end
     // It sleeps while they connect and send, and is told to end before it can take them.
     let pid = serve.id().and_then(|id| Pid::from_raw(id.cast_signed())).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
+    let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+    systemd.until("it sleeps", || std::fs::read_to_string(&stat).unwrap().contains(") T ")).await;
     let deliveries: Vec<_> = (1..=20).map(|job| tokio::spawn(deliver(addr, job))).collect();
-    let line = async {
-        while in_line(addr) < 20 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, line).await.expect("all of them are connected");
+    systemd.until("all of them are connected", || in_line(addr) == 20).await;
     kill_process(pid, Signal::TERM).unwrap();
     kill_process(pid, Signal::CONT).unwrap();
     for delivery in deliveries {

@@ -64,6 +64,7 @@ fn the_service_is_hardened() {
 #[test]
 fn user_and_folders_are_made_with_the_rights_that_they_need() {
     let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("etc")).unwrap();
     let in_root = format!("--root={}", root.path().display());
     let made =
         run(Command::new("systemd-sysusers").arg(&in_root).arg(shipped("packaging/systemd/runnerfleet.sysusers.conf")));
