@@ -1,39 +1,46 @@
-# The program itself.
+# The program itself: nothing but it, the libraries that it needs, and the authorities' certificates. No shell.
 #
 #   docker build -f dockerfiles/runnerfleet.Dockerfile -t runnerfleet .
 #
 # It needs the host's Docker socket, and a folder that stays for its memory. Whoever may use that socket is root on the
-# host: run nothing else in this container.
-#
-#   docker run -d --name runnerfleet --restart unless-stopped \
-#     -v /var/run/docker.sock:/var/run/docker.sock --group-add "$(stat -c %g /var/run/docker.sock)" \
-#     -v /etc/runnerfleet:/etc/runnerfleet:ro -v runnerfleet-data:/var/lib/runnerfleet \
-#     -e WEBHOOK_SECRET -p 127.0.0.1:8080:8080 runnerfleet
-#
-# In /etc/runnerfleet/runners_config.yaml:
-#
-#   queue: {embedded: {path: /var/lib/runnerfleet/runnerfleet.redb}}
-#   http: {listen: "0.0.0.0:8080", admin: {socket: /var/lib/runnerfleet/runnerfleet.sock}}
-#
-# Private keys and other files there must be readable by user 10001. In a container the program cannot change the host's
-# firewall: its log says which rule keeps runners away from a cloud's metadata address.
+# host: run nothing else in this container. docs/install.md has the command and a Compose file.
 
-FROM rust:1.95-bookworm AS build
+ARG BUILD_IMAGE=rust:1.95-bookworm
+
+FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bin runnerfleet
+RUN cargo build --release --locked --bin runnerfleet \
+ && packaging/image/collect /image target/release/runnerfleet \
+ && install -d -m 0700 /data/runnerfleet
 
-FROM debian:bookworm-slim
-RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates \
- && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --user-group --no-create-home runnerfleet \
- && install -d -o runnerfleet -g runnerfleet -m 0700 /var/lib/runnerfleet
-COPY --from=build /src/target/release/runnerfleet /usr/local/bin/runnerfleet
-ENV RUNNERFLEET_CONFIG=/etc/runnerfleet/runners_config.yaml
+FROM scratch
+COPY --from=build /image/ /
+# A new volume takes owner and rights from here.
+COPY --from=build --chown=10001:10001 /data/ /var/lib/
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=unknown
+LABEL org.opencontainers.image.title="runnerfleet" \
+      org.opencontainers.image.description="A fresh runner for every queued GitHub Actions job, on your own machines" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
+ENV PATH=/usr/local/bin \
+    HOME=/var/lib/runnerfleet \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    DOCKER_CONFIG=/etc/runnerfleet/docker \
+    RUNNERFLEET_CONFIG=/etc/runnerfleet/runners_config.yaml
 WORKDIR /var/lib/runnerfleet
-USER runnerfleet
+USER 10001:10001
 EXPOSE 8080
-# `docker stop -t 60` leaves running jobs alone, and gives the actions under way time to end.
+VOLUME /var/lib/runnerfleet
+# Whether it lives, not whether GitHub does: no container gets better by being started anew while GitHub is away.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 \
+    CMD ["/usr/local/bin/runnerfleet", "health", "--alive", "--quiet"]
+# The first one lets actions under way end (`docker stop -t 100`) and leaves running jobs alone. As process 1 it needs no init:
+# it handles its signals, and waits for every process that it starts.
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/runnerfleet"]
 CMD ["serve"]

@@ -151,6 +151,12 @@ need_registry() {
     need htpasswd apache2-utils
 }
 
+# What judges the units, and brings the Compose file up.
+need_packaging() {
+    need systemd-analyze systemd
+    need docker-compose docker-compose
+}
+
 check_redis() {
     local found
     found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')

@@ -200,14 +200,24 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
 /// # Errors
 /// The address or the socket is taken, the store is held by another process, or a key cannot be read.
 pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Result<Running> {
+    start_on(config, file, None).await
+}
+
+/// The same on a socket that somebody else holds, and keeps while this program is restarted; none: `http.listen` is opened.
+///
+/// # Errors
+/// As [`start_reading`].
+pub async fn start_on(
+    config: Config,
+    file: Option<FromFile>,
+    handed_over: Option<std::net::TcpListener>,
+) -> anyhow::Result<Running> {
     let config = Arc::new(config);
     // The socket first: a second `serve` on the same folder is told so before it touches anything.
     let (desk_listener, socket_file) = admin::listen(&config.http.admin_socket)
         .await
         .with_context(|| format!("opening the local socket {}", config.http.admin_socket.display()))?;
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("listening on {} (http.listen)", config.http.listen))?;
+    let listener = listener(config.http.listen, handed_over).await?;
     let addr = listener.local_addr().context("asking for the address that was bound")?;
     let inbound = Inbound::open(&config.http).context("reading the certificate of http.tls")?;
     let scheme = inbound.scheme();
@@ -220,6 +230,8 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
     let stop = CancellationToken::new();
     let loops = TaskTracker::new();
     let actions = TaskTracker::new();
+    // The receiver is the last to close: what it writes down meanwhile, the next start works off.
+    let door = CancellationToken::new();
 
     // Feeds keep the memory current.
     loops.spawn(feeds::store(store.clone(), memory.clone(), stop.clone()));
@@ -251,7 +263,7 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
 
     // The receiver, and the desk for the verbs.
     let readiness = Arc::new(Probes::new(store, provider, client.clone()));
-    let mut receiver = Receiver::new(config.clone(), Some(queue), readiness);
+    let mut receiver = Receiver::new(config.clone(), Some(queue), readiness.clone());
     receiver.installations = memory.installations_bell();
     loops.spawn(receiver.sources.clone().keep_current(client.clone(), stop.clone()));
     // Secrets and keys may change while all this runs.
@@ -259,9 +271,10 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
     if let Some(live) = &live {
         loops.spawn(live.clone().follow(stop.clone()));
     }
-    let desk = admin::router(Desk { memory: memory.clone(), executor, keeper: keeper.clone(), live: live.clone() });
+    let desk = Desk { memory: memory.clone(), executor, keeper: keeper.clone(), live: live.clone(), readiness };
+    let desk = admin::router(desk);
     let desk_stop = stop.clone();
-    loops.spawn(inbound.serve(listener, webhook::router(receiver), stop.clone()));
+    let received = tokio::spawn(inbound.serve(listener, webhook::router(receiver), door.clone()));
     loops.spawn(async move {
         let served = axum::serve(desk_listener, desk).with_graceful_shutdown(desk_stop.cancelled_owned()).await;
         if let Err(error) = served {
@@ -280,7 +293,7 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
         ending.interrupt();
         loops.close();
         if tokio::time::timeout(LAST_ANSWERS, loops.wait()).await.is_err() {
-            warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
+            warn!("a loop was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
         }
         actions.close();
         let under_way = async { tokio::join!(actions.wait(), ending.close()) };
@@ -288,7 +301,31 @@ pub async fn start_reading(config: Config, file: Option<FromFile>) -> anyhow::Re
             warn!("actions were still under way after {} s; the next start recovers them", LAST_ACTIONS.as_secs());
         }
         notifier.finish(LAST_NOTICES).await;
+        door.cancel();
+        let cut = received.abort_handle();
+        if tokio::time::timeout(LAST_ANSWERS, received).await.is_err() {
+            warn!("a request was still not over after {} s; it is cut off", LAST_ANSWERS.as_secs());
+            cut.abort();
+        }
         drop(socket_file);
     });
     Ok(Running { addr, memory, keeper, live, stop, task })
+}
+
+/// Where the receiver takes connections.
+async fn listener(address: SocketAddr, handed_over: Option<std::net::TcpListener>) -> anyhow::Result<TcpListener> {
+    let Some(socket) = handed_over else {
+        return TcpListener::bind(address).await.with_context(|| format!("listening on {address} (http.listen)"));
+    };
+    let listener = TcpListener::from_std(socket).context("taking the socket that was handed over")?;
+    let given = listener.local_addr().context("asking for the address of the socket that was handed over")?;
+    if given == address {
+        info!("the socket on {given} was handed over by the service manager, who keeps it");
+    } else {
+        warn!(
+            "the service manager handed over a socket on {given}, and that is where deliveries are taken; http.listen says \
+             {address}: make the two the same"
+        );
+    }
+    Ok(listener)
 }

@@ -67,6 +67,8 @@ pub mod scheduler;
 
 pub mod admin;
 
+pub mod service;
+
 pub mod app;
 
 pub mod simulation;

@@ -1,6 +1,6 @@
 //! The verbs' side of the local socket.
 
-use super::RemoveRequest;
+use super::{Parts, RemoveRequest};
 use crate::credentials::Reloaded;
 use crate::model::{PoolName, RunnerName};
 use crate::overview::Overview;
@@ -44,6 +44,17 @@ impl Client {
         let plain = reqwest::Client::builder().tls_certs_only(std::iter::empty());
         let http = plain.unix_socket(socket).timeout(TIMEOUT).build().ok()?;
         Some(Self { http })
+    }
+
+    /// Whether it gets round to an answer.
+    pub async fn alive(&self, within: Duration) -> Result<(), AdminError> {
+        self.http.get("http://runnerfleet/v1/alive").timeout(within).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// What its parts say.
+    pub async fn health(&self) -> Result<Parts, AdminError> {
+        Ok(self.http.get("http://runnerfleet/v1/health").send().await?.error_for_status()?.json().await?)
     }
 
     /// What it knows.

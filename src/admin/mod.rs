@@ -12,6 +12,7 @@ use crate::reconcile::execute::Executor;
 use crate::reconcile::memory::Memory;
 use crate::removal::{self, RemoveOutcome, remove_one};
 use crate::scheduler::{self, State as ScheduleState};
+use crate::webhook::Readiness;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,12 @@ pub struct Desk {
     pub keeper: Keeper,
     /// Secrets and keys; none where the configuration came from no file.
     pub live: Option<Arc<Live>>,
+    /// Asks the parts, as `/readyz` does.
+    pub readiness: Arc<dyn Readiness>,
 }
+
+/// `GET /v1/health`: part -> what it said, or why it is not there.
+pub type Parts = BTreeMap<String, Result<String, String>>;
 
 /// `POST /v1/remove`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,6 +64,8 @@ pub struct RemoveRequest {
 pub fn router(desk: Desk) -> Router {
     Router::new()
         .route("/v1/overview", get(show))
+        .route("/v1/alive", get(async || StatusCode::NO_CONTENT))
+        .route("/v1/health", get(health))
         .route("/v1/remove", post(remove))
         .route("/v1/persistent", post(carry_out))
         .route("/v1/difference", get(difference))
@@ -86,6 +95,11 @@ async fn show_scheduler(State(desk): State<Desk>) -> Result<Json<ScheduleState>,
 async fn ask_scheduler(State(desk): State<Desk>) -> Result<StatusCode, (StatusCode, String)> {
     let asked = scheduler::ask(desk.executor.store.as_ref(), clock::now()).await;
     asked.map(|()| StatusCode::ACCEPTED).map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
+}
+
+async fn health(State(desk): State<Desk>) -> Json<Parts> {
+    let parts = desk.readiness.check().await;
+    Json(parts.into_iter().map(|(part, said)| (part.to_owned(), said)).collect())
 }
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {

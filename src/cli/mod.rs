@@ -14,6 +14,7 @@ mod deploy;
 mod documents;
 mod dotenv;
 mod drive;
+mod health;
 mod images;
 mod init;
 mod list;
@@ -158,6 +159,14 @@ Examples:
     /// Do what `scheduler` in the configuration says, until SIGTERM; `serve` does it as well.
     #[command(after_help = "Examples:\n  runnerfleet scheduler status\n  runnerfleet scheduler run-now")]
     Scheduler(scheduler::SchedulerArgs),
+    /// Ask the `serve` on this host whether its parts answer: the store, Docker, GitHub.
+    #[command(after_help = "\
+Exit code: 0 they do, 1 one does not, or no `serve` runs here.
+
+Examples:
+  runnerfleet health
+  runnerfleet health --alive --quiet   for a container's HEALTHCHECK")]
+    Health(health::HealthArgs),
     /// Show GitHub's log of the App's webhook deliveries.
     #[command(
         after_help = "Examples:\n  runnerfleet deliveries --failed --since 1h\n  runnerfleet deliveries --event ping --output json"
@@ -215,17 +224,22 @@ pub fn main() -> ExitCode {
     if let Verb::StandInAgent(command) = cli.verb {
         return ExitCode::from(crate::simulation::agent::main_blocking(command));
     }
+    // Before there are threads: it changes the environment.
+    let socket = match cli.verb {
+        Verb::Serve => crate::service::handed_over(of_the_process),
+        _ => Ok(None),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("starting the async runtime")),
     };
-    let code = runtime.block_on(run(cli));
+    let code = runtime.block_on(run(cli, socket));
     // A blocking read of a terminal or a DNS look-up must not hold the program up.
     runtime.shutdown_background();
     code
 }
 
-async fn run(cli: Cli) -> ExitCode {
+async fn run(cli: Cli, socket: serve::HandedOver) -> ExitCode {
     let path = cli.config;
     let verb = match cli.verb {
         Verb::StartRunners(how) => Verb::Start(how.into()),
@@ -243,7 +257,7 @@ async fn run(cli: Cli) -> ExitCode {
             say(&String::from_utf8_lossy(&script)).map(|()| ExitCode::SUCCESS)
         }
         verb => match load(&path, verb.is_quiet()) {
-            Ok(config) => with_config(config, verb).await,
+            Ok(config) => with_config(config, verb, socket).await,
             Err(code) => return code,
         },
     };
@@ -251,9 +265,10 @@ async fn run(cli: Cli) -> ExitCode {
 }
 
 /// The verbs that need the configuration.
-async fn with_config(config: Config, verb: Verb) -> anyhow::Result<ExitCode> {
+async fn with_config(config: Config, verb: Verb, socket: serve::HandedOver) -> anyhow::Result<ExitCode> {
     match verb {
-        Verb::Serve => serve::serve(config).await,
+        Verb::Serve => serve::serve(config, socket).await,
+        Verb::Health(args) => health::health(&config, &args).await,
         Verb::Deploy(args) => deploy::deploy(config, args).await,
         Verb::Start(args) => act::start(config, args).await,
         Verb::Stop(args) => act::end(config, persistent::Verb::Stop, args).await,
@@ -298,6 +313,7 @@ impl Verb {
             Self::Plan(args) => args.printing.quiet,
             Self::Deliveries(args) => args.printing.quiet,
             Self::Redeliver(args) => args.printing.quiet,
+            Self::Health(args) => args.printing.quiet,
             Self::Build(args) => args.printing.quiet,
             Self::Images(args) => args.is_quiet(),
             Self::CheckBaseImageUpdate(args) => args.printing.quiet,

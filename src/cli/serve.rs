@@ -1,20 +1,38 @@
 //! `runnerfleet serve`.
 
-use super::{from_file, start_log};
+use super::{from_file, of_the_process, start_log};
 use crate::app;
 use crate::config::Config;
+use crate::service::{self, ServiceManager};
 use anyhow::Context;
+use std::net::TcpListener;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+/// What came of asking for a socket of the service manager's.
+pub(super) type HandedOver = Result<Option<TcpListener>, service::HandedOver>;
+
 /// Runs until SIGTERM or SIGINT; a second one ends it at once.
-pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn serve(config: Config, socket: HandedOver) -> anyhow::Result<ExitCode> {
     start_log(&config.log);
+    let manager = Arc::new(ServiceManager::of(of_the_process));
     let mut signals = Signals::new()?;
     // A deploy means the file as it is then.
     let file = from_file(&config);
-    let running = app::start_reading(config, Some(file)).await?;
+    let running = app::start_on(config, Some(file), socket?).await?;
+    manager.ready(&format!("deliveries are taken on {}", running.addr));
+    // Lives: the runtime gets round to a new task, and what is known can be read. Whether Docker, Redis or GitHub answer is
+    // no reason to be restarted: that would change nothing.
+    let (watched, memory) = (manager.clone(), running.memory.clone());
+    tokio::spawn(async move {
+        let lives = || async {
+            let memory = memory.clone();
+            let _ = tokio::spawn(async move { drop(memory.world()) }).await;
+        };
+        watched.watch(lives).await;
+    });
     let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     loop {
         tokio::select! {
@@ -27,8 +45,10 @@ pub(super) async fn serve(config: Config) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    manager.stopping("actions under way end");
     info!(
-        "stopping: no more deliveries, actions under way end, running jobs are left alone; a second signal ends at once"
+        "stopping: actions under way end, then no more deliveries are taken; running jobs are left alone; a second signal \
+         ends at once"
     );
     tokio::select! {
         () = running.stop() => info!("stopped"),

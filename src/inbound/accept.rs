@@ -9,6 +9,9 @@ use tracing::{debug, info, warn};
 /// The pauses after an accept that failed for want of something: the first, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// So many connections are still taken from a socket that is given up. The kernel's line is as long by default.
+const MOST_AT_THE_END: usize = 4096;
+
 /// What connections come from.
 pub(super) trait Accept {
     /// What a connection is.
@@ -23,16 +26,38 @@ impl Accept for TcpListener {
 
     async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, address) = self.accept().await?;
-        // Small answers on kept connections would wait for the peer's delayed acknowledgement otherwise.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("no TCP_NODELAY on a connection: {error}");
-        }
+        without_delay(&stream);
         Ok((stream, address))
     }
 }
 
+/// Small answers on kept connections would wait for the peer's delayed acknowledgement otherwise.
+fn without_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!("no TCP_NODELAY on a connection: {error}");
+    }
+}
+
+/// The last ones of a socket that is given up: who stands in the kernel's line there has connected, and may have sent all of a
+/// delivery. Closed with the socket, they would be cut off. A socket that somebody else holds too is not closed by us; its line
+/// is shorter for the next process then.
+pub(super) fn last(from: TcpListener, mut take: impl FnMut(TcpStream, IpAddr)) {
+    let Ok(from) = from.into_std() else { return };
+    for _ in 0..MOST_AT_THE_END {
+        // It does not block: nobody stands in line any more is an error then, as all others are.
+        let Ok((stream, address)) = from.accept() else { return };
+        if stream.set_nonblocking(true).is_err() {
+            continue;
+        }
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            without_delay(&stream);
+            take(stream, address.ip().to_canonical());
+        }
+    }
+}
+
 /// Hands each connection on, for ever. `take` must not block.
-pub(super) async fn accept<A: Accept>(mut from: A, mut take: impl FnMut(A::Stream, IpAddr)) {
+pub(super) async fn accept<A: Accept>(from: &mut A, mut take: impl FnMut(A::Stream, IpAddr)) {
     let mut pause = None;
     loop {
         match from.next().await {
@@ -87,7 +112,8 @@ mod tests {
         let reset = || Err(io::Error::from(io::ErrorKind::ConnectionReset));
         let script = [Ok(1), no_more_files(), no_more_files(), reset(), Ok(2), no_more_files(), Ok(3)];
         let (sender, mut taken) = tokio::sync::mpsc::unbounded_channel();
-        let accepting = accept(Script(script.into()), |stream, peer| sender.send((stream, peer.to_string())).unwrap());
+        let mut script = Script(script.into());
+        let accepting = accept(&mut script, |stream, peer| sender.send((stream, peer.to_string())).unwrap());
         tokio::select! {
             () = accepting => unreachable!("it never ends"),
             () = async {

@@ -1,7 +1,7 @@
 //! One connection, from the handshake to its last answer.
 
 use super::caller::{Caller, caller, is_in};
-use super::pulse::{Phase, Pulse, Watched};
+use super::pulse::{Pulse, Watched};
 use super::seats::{Full, Seat, Seats};
 use super::tls::Certificate;
 use axum::Router;
@@ -31,6 +31,10 @@ const LINGER: (u64, Duration) = (1 << 20, Duration::from_secs(2));
 
 /// For so long where the program is ending.
 const LINGER_AT_THE_END: Duration = Duration::from_millis(300);
+
+/// Where the program is ending, a connection that was just made may begin within this time: closed at once, its delivery would
+/// fail although nobody was told not to send it. Longer would only wait for connections that somebody keeps open to be quick.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 
 /// When to come back, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
@@ -79,11 +83,18 @@ pub(super) async fn serve<S>(
     // Each step has its own place on the heap, so that a connection takes up no more than the step that it is in.
     let Some(certificate) = certificate else { return Box::pin(talk(stream, place, room, router, stop)).await };
     let handshake = tokio::time::timeout(room.header_timeout, Box::pin(certificate.accept(stream)));
-    match stop.run_until_cancelled(handshake).await {
-        Some(Ok(Ok(stream))) => Box::pin(talk(stream, place, room, router, stop)).await,
-        Some(Ok(Err(error))) => debug!(client = %place.peer, "no TLS on a connection: {error}"),
-        Some(Err(_)) => debug!(client = %place.peer, "the TLS handshake took too long"),
-        None => {}
+    let the_end = async {
+        stop.cancelled().await;
+        tokio::time::sleep(FIRST_WORD).await;
+    };
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = the_end => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => Box::pin(talk(stream, place, room, router, stop)).await,
+        Ok(Err(error)) => debug!(client = %place.peer, "no TLS on a connection: {error}"),
+        Err(_) => debug!(client = %place.peer, "the TLS handshake took too long"),
     }
 }
 
@@ -111,15 +122,21 @@ where
     let mut stopping = false;
     let over = {
         let mut too_slow = std::pin::pin!(pulse.too_slow(room.header_timeout, idle));
+        let mut the_end = std::pin::pin!(async {
+            stop.cancelled().await;
+            pulse.begins_within(FIRST_WORD).await
+        });
         loop {
             tokio::select! {
+                // The connection first: a request that has come in is seen before an idle connection is closed.
+                biased;
                 over = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break over,
                 () = &mut too_slow => {
                     debug!(client = %place.peer, "closed a connection on which nothing happened for too long");
                     return;
                 }
-                () = stop.cancelled(), if !stopping => {
-                    if pulse.phase() == Phase::New {
+                begins = &mut the_end, if !stopping => {
+                    if !begins {
                         return;
                     }
                     stopping = true;

@@ -24,10 +24,11 @@ use axum::Router;
 use connection::Room;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use seats::Seats;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tls::Certificate;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -72,25 +73,24 @@ impl Inbound {
         if self.certificate.is_some() { "https" } else { "http" }
     }
 
-    /// Takes connections until `stop`; ends when the last of them has its answer. Dropped, it cuts all of them.
-    pub async fn serve(self, listener: TcpListener, router: Router, stop: CancellationToken) {
+    /// Takes connections until `stop`, and those that stand in line then; ends when the last of them has its answer. Dropped,
+    /// it cuts all of them.
+    pub async fn serve(self, mut listener: TcpListener, router: Router, stop: CancellationToken) {
         let Self { room, certificate } = self;
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
         let _cut = cut.clone().drop_guard();
-        let took = async {
-            accept(listener, |stream, peer| {
-                let (room, router, certificate) = (room.clone(), router.clone(), certificate.clone());
-                let (stop, cut) = (stop.clone(), cut.clone());
-                // Nothing here waits: a client that is slow, or one too many, never holds up the next one.
-                if let Some(place) = room.place(peer) {
-                    connections.spawn(async move {
-                        let served = connection::serve(stream, place, &room, router, certificate.as_deref(), &stop);
-                        cut.run_until_cancelled(served).await;
-                    });
-                }
-            })
-            .await;
+        let take = |stream: TcpStream, peer: IpAddr| {
+            let (room, router, certificate) = (room.clone(), router.clone(), certificate.clone());
+            let (stop, cut) = (stop.clone(), cut.clone());
+            // Nothing here waits: a client that is slow, or one too many, never holds up the next one.
+            if let Some(place) = room.place(peer) {
+                connections.spawn(async move {
+                    let served = connection::serve(stream, place, &room, router, certificate.as_deref(), &stop);
+                    cut.run_until_cancelled(served).await;
+                });
+            }
         };
+        let took = accept(&mut listener, take);
         let renewed = async {
             match &certificate {
                 Some(certificate) => certificate.keep_current().await,
@@ -102,6 +102,7 @@ impl Inbound {
             () = renewed => {}
             () = stop.cancelled() => {}
         }
+        accept::last(listener, take);
         connections.close();
         connections.wait().await;
     }

@@ -41,8 +41,11 @@ impl Pulse {
         self.0.send_modify(|(phase, _)| *phase = Phase::Idle);
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        self.0.borrow().0
+    /// Whether something was sent on it, or is within this time.
+    pub(super) async fn begins_within(&self, time: Duration) -> bool {
+        let mut phases = self.0.subscribe();
+        // The sender is `self`, so that only the time can end the waiting otherwise.
+        tokio::time::timeout(time, phases.wait_for(|now| now.0 != Phase::New)).await.is_ok()
     }
 
     /// Ends once it has been in one phase for too long. A head is counted from the connection's beginning, or from its

@@ -46,7 +46,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("removal", "model persistent plan reconcile reconcile::memory"),
     // Secrets that change while `serve` runs.
     ("credentials", "config github webhook"),
-    ("admin", "clock credentials model overview persistent reconcile reconcile::memory removal scheduler"),
+    ("admin", "clock credentials model overview persistent reconcile reconcile::memory removal scheduler webhook"),
+    // systemd's two small protocols.
+    ("service", ""),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
@@ -67,7 +69,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation store update",
+        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler service simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -89,6 +91,7 @@ const HOMES: &[(&str, &str)] = &[
     ("indicatif", "cli"),
     ("ipnet", "config github inbound"),
     ("jsonwebtoken", "github simulation/github"),
+    ("listenfd", "service.rs"),
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),

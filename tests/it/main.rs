@@ -25,6 +25,8 @@ mod lifecycle;
 mod notify;
 /// Docker, GitHub or the store is away: a clear answer, nothing lost, recovery without a restart.
 mod outage;
+/// systemd's units, the image of the program, the Compose file: as they are shipped.
+mod packaging;
 /// Persistent runners: kept, and driven from the command line.
 mod persistent;
 /// The plan: golden scenarios and properties.

@@ -42,7 +42,7 @@ impl Firewall {
         let outcome = if !engine_is_local {
             Err("the engine is on another machine".to_owned())
         } else if !rustix::process::geteuid().is_root() {
-            Err("only root may change the firewall".to_owned())
+            Err("only root may look at the firewall, and change it".to_owned())
         } else {
             self.insert().await
         };
@@ -50,8 +50,8 @@ impl Firewall {
             && !self.told.swap(true, Ordering::Relaxed)
         {
             warn!(
-                "containers can reach the metadata address of their host ({why}); on the engine's machine run: \
-                 iptables -I {}",
+                "containers may be able to reach the metadata address of their host ({why}); if runnerfleet.service or \
+                 somebody else has not put in a rule against it, run on the engine's machine: iptables -I {}",
                 self.rule.join(" ")
             );
         }

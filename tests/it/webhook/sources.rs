@@ -74,3 +74,32 @@ async fn the_list_is_read_again_until_it_is_there() {
     stop.cancel();
     feed.await.unwrap();
 }
+
+#[tokio::test]
+async fn addresses_of_ipv6_count_and_a_changed_list_counts_from_then_on() {
+    let github = github().await;
+    let door = Door::open_with(|config| {
+        config.intake.sources = Sources::GitHubMeta;
+        // So that a test can come from anywhere.
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        github.api_url().clone_into(&mut config.github.api_url);
+    })
+    .await;
+    let client = Client::new(&config::GitHub::clone(&door.config.github)).unwrap();
+    let from = |id: u64, address: &str| job(id).header("x-forwarded-for", address);
+    let list = |hooks: &str| github.faults().next("GET /meta", Fault::status(200).body(hooks), 1);
+
+    list(r#"{"hooks":["192.30.252.0/22","2606:50c0::/32"]}"#);
+    door.parts().sources.refresh(&client).await.unwrap();
+    door.deliver(&from(1, "2606:50c0::7")).await.is(202, "queued", "");
+    door.deliver(&from(2, "192.30.253.9")).await.is(202, "queued", "");
+    door.deliver(&from(3, "::ffff:192.30.253.9")).await.is(202, "queued", "");
+    door.deliver(&from(4, "2a0a:a440::7")).await.is(403, "refused", "deliveries are not taken from 2a0a:a440::7");
+
+    // GitHub moves.
+    list(r#"{"hooks":["2a0a:a440::/29"]}"#);
+    door.parts().sources.refresh(&client).await.unwrap();
+    door.deliver(&from(4, "2a0a:a440::7")).await.is(202, "queued", "");
+    door.deliver(&from(5, "2606:50c0::7")).await.is(403, "refused", "deliveries are not taken from 2606:50c0::7");
+    door.deliver(&from(6, "192.30.253.9")).await.is(403, "refused", "deliveries are not taken from 192.30.253.9");
+}
