@@ -11,7 +11,7 @@ mod runners;
 mod runs;
 
 pub(super) use self::http::pairs;
-use self::http::respond;
+use self::http::{http_date, respond};
 use super::answer::{Answer, Refusal};
 use super::auth::{Caller, authenticate};
 use super::budget::{Exceeded, Resource, Standing};
@@ -83,6 +83,9 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -
     });
     shared.touch();
     let mut response = respond(answer);
+    if let Some(date) = http_date(shared.its_time()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
     if cut {
         // A body that breaks before its first byte makes the server drop the connection, with nothing sent yet.
         *response.status_mut() = StatusCode::OK;
@@ -104,7 +107,7 @@ fn handle(
 ) -> Answer {
     let now = clock();
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = match authenticate(authorization, &lock(&shared.model), shared.personal_token.as_ref(), now) {
+    let caller = match authenticate(authorization, &lock(&shared.model), shared.personal_token.as_ref(), shared.its_time()) {
         Ok(caller) => caller,
         Err(refusal) => return refusal.into(),
     };
