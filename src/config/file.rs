@@ -77,7 +77,8 @@ pub fn parse(
 ) -> Result<Loaded, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree(text, name)?;
-    let (config, Findings { problems, warnings, notes, secret_files, .. }) = read_tree(&root, text, name, folder, env, hostname);
+    let (config, Findings { problems, warnings, notes, secret_files, .. }) =
+        read_tree(&root, text, name, folder, env, hostname);
     match (Problems::from_list(problems), config) {
         (None, Some(config)) => Ok(Loaded { config, warnings, notes, secret_files }),
         (Some(problems), _) => Err(problems),

@@ -5,7 +5,7 @@
 //! takes none: it reads from the file, and what would be written stays in memory.
 
 use super::{OpenError, open_backend};
-use redb::{BackendIoError, StorageBackend};
+use redb::StorageBackend;
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io;
@@ -59,12 +59,7 @@ pub fn look(path: &Path) -> FileFacts {
         }
     };
     let free = nearest_folder(path).and_then(|folder| rustix::fs::statvfs(folder).ok());
-    FileFacts {
-        path: path.to_owned(),
-        state,
-        mode,
-        free: free.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
-    }
+    FileFacts { path: path.to_owned(), state, mode, free: free.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)) }
 }
 
 fn open(path: &Path) -> FileState {
@@ -92,7 +87,9 @@ fn cannot_be_made(path: &Path) -> Option<String> {
         return Some(format!("{} is no folder", folder.display()));
     }
     let allowed = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
-    allowed.err().map(|error| format!("{} may not be written by this user: {}", folder.display(), io::Error::from(error)))
+    allowed
+        .err()
+        .map(|error| format!("{} may not be written by this user: {}", folder.display(), io::Error::from(error)))
 }
 
 /// The folder of the file, or the first above it that is there.
@@ -172,14 +169,14 @@ impl Untouched {
 }
 
 impl StorageBackend for Untouched {
-    fn len(&self) -> Result<u64, BackendIoError> {
+    fn len(&self) -> Result<u64, io::Error> {
         Ok(self.over.lock().unwrap_or_else(PoisonError::into_inner).length)
     }
 
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), BackendIoError> {
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         if offset + out.len() as u64 > over.length {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         for (number, inside, range) in Self::each(offset, out.len()) {
             let piece = self.piece(&over, number)?;
@@ -189,7 +186,7 @@ impl StorageBackend for Untouched {
         Ok(())
     }
 
-    fn set_len(&self, length: u64) -> Result<(), BackendIoError> {
+    fn set_len(&self, length: u64) -> Result<(), io::Error> {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         if length < over.length {
             over.own = over.own.min(length);
@@ -204,11 +201,11 @@ impl StorageBackend for Untouched {
         Ok(())
     }
 
-    fn sync_data(&self) -> Result<(), BackendIoError> {
+    fn sync_data(&self) -> Result<(), io::Error> {
         Ok(())
     }
 
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), BackendIoError> {
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         over.length = over.length.max(offset + data.len() as u64);
         for (number, inside, range) in Self::each(offset, data.len()) {
@@ -279,8 +276,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let metadata = file.as_file().metadata().unwrap();
         let device = metadata.dev();
-        let place =
-            format!("{:02x}:{:02x}:{}", rustix::fs::major(device), rustix::fs::minor(device), metadata.ino());
+        let place = format!("{:02x}:{:02x}:{}", rustix::fs::major(device), rustix::fs::minor(device), metadata.ino());
         let list = |line: &str| holder(&line.replace("FILE", &place), &metadata);
         assert_eq!(list("1: FLOCK  ADVISORY  WRITE 10405 FILE 0 EOF\n"), Some(Some(10405)));
         assert_eq!(list("1: OFDLCK ADVISORY  WRITE -1 FILE 0 EOF\n"), Some(None));

@@ -3,9 +3,9 @@
 use crate::simulation::github::answer::Answer;
 use axum::body::Body;
 use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

@@ -107,10 +107,11 @@ fn handle(
 ) -> Answer {
     let now = clock();
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = match authenticate(authorization, &lock(&shared.model), shared.personal_token.as_ref(), shared.its_time()) {
-        Ok(caller) => caller,
-        Err(refusal) => return refusal.into(),
-    };
+    let caller =
+        match authenticate(authorization, &lock(&shared.model), shared.personal_token.as_ref(), shared.its_time()) {
+            Ok(caller) => caller,
+            Err(refusal) => return refusal.into(),
+        };
     let Some((route, path)) = found else { return Refusal::not_found().into() };
     let who = caller.budget();
     let taken = if route.template == "/rate_limit" {
