@@ -30,7 +30,7 @@ fn ours(config: &Config) -> RunnerName {
 
 fn registration(name: &RunnerName, status: RegistrationStatus) -> Registration {
     Registration {
-        id: RegistrationId::new(7),
+        id: RegistrationId(7),
         name: name.clone(),
         status,
         busy: false,
