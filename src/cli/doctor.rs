@@ -6,7 +6,7 @@ use super::{environment, say};
 use crate::clock;
 use crate::config::file;
 use crate::doctor::look::{News, examine};
-use crate::doctor::{Area, Finding, Verdict};
+use crate::doctor::{Area, Finding, NOT_LOOKED, Verdict};
 use clap::Args;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -81,11 +81,26 @@ fn told(area: Area, findings: &[Finding], quiet: bool, colours: bool) -> Option<
         return None;
     }
     let mut lines = vec![area.name().to_owned()];
-    for finding in shown {
-        lines.push(format!("  {} {}", sign(finding.verdict, colours), finding.says));
-        lines.extend(finding.remedy.iter().map(|remedy| format!("      → {remedy}")));
+    for together in shown.chunk_by(|a, b| reason(a).is_some() && reason(a) == reason(b)) {
+        let sign = sign(together[0].verdict, colours);
+        if let (Some(because), true) = (reason(together[0]), together.len() > 1) {
+            let titles: Vec<&str> =
+                together.iter().map(|finding| finding.says.split(": ").next().unwrap_or_default()).collect();
+            lines.push(format!("  {sign} {}{NOT_LOOKED}{because}", titles.join(", ")));
+            continue;
+        }
+        lines.push(format!("  {sign} {}", together[0].says));
+        lines.extend(together[0].remedy.iter().map(|remedy| format!("      → {remedy}")));
     }
     Some(lines.join("\n"))
+}
+
+/// Why nobody looked. Checks that follow each other and were not made for the same reason share a line.
+fn reason(finding: &Finding) -> Option<&str> {
+    match finding.verdict {
+        Verdict::NotLooked => finding.says.split_once(NOT_LOOKED).map(|(_, because)| because),
+        Verdict::Ok | Verdict::Unknown | Verdict::Warning | Verdict::Broken => None,
+    }
 }
 
 fn sign(verdict: Verdict, colours: bool) -> String {
@@ -146,6 +161,15 @@ mod tests {
         assert_eq!(lines[..3], ["github", "  ✓ the engine answers", "  – images: not looked at, because nobody asked"]);
         assert_eq!(lines[7..], ["  ✗ the clock is very late", "      → set it at once"]);
         assert!(!told(Area::GitHub, &findings(), true, false).unwrap().contains('✓'));
+        let same = [IMAGES.not_looked("it is away"), RATE.not_looked("it is away"), CLOCK.not_looked("it is late")];
+        let text = told(Area::GitHub, &same, false, false).unwrap();
+        assert_eq!(
+            text.lines().skip(1).collect::<Vec<_>>(),
+            [
+                "  – images, the rate limit: not looked at, because it is away",
+                "  – the clock: not looked at, because it is late"
+            ]
+        );
         assert_eq!(told(Area::GitHub, &findings()[..1], true, false), None);
         assert!(told(Area::GitHub, &findings(), false, true).unwrap().contains("\x1b[31m✗\x1b[0m"));
         assert_eq!(summary(&findings()), "1 broken, 1 to be looked after, 1 not known, 1 not looked at, 1 in order");

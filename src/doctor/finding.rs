@@ -19,6 +19,9 @@ pub enum Verdict {
     Broken,
 }
 
+/// What stands between a check's title and the reason why it was not made.
+pub const NOT_LOOKED: &str = ": not looked at, because ";
+
 /// One line of the doctor. Programs read it; fields are added, never taken away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -95,7 +98,7 @@ impl Check {
 
     /// Nobody looked.
     pub fn not_looked(&self, because: &str) -> Finding {
-        self.says(Verdict::NotLooked, format!("{}: not looked at, because {because}", self.title), None)
+        self.says(Verdict::NotLooked, format!("{}{NOT_LOOKED}{because}", self.title), None)
     }
 }
 

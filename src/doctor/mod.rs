@@ -19,4 +19,4 @@ pub mod webhook;
 mod words;
 
 pub use catalogue::{Area, CHECKS, Check};
-pub use finding::{Finding, Seen, Verdict};
+pub use finding::{Finding, NOT_LOOKED, Seen, Verdict};

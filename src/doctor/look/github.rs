@@ -135,12 +135,18 @@ fn without_a_client(error: &Error) -> GitHubFacts {
     }
 }
 
-/// The hook and its log.
+/// The hook and its log. What a personal token is used for has no hook of an App.
 pub(super) async fn hook(
+    config: &Config,
     client: Option<&Client>,
     known: &Result<(), String>,
 ) -> (Asked<HookConfig>, Asked<Vec<Delivery>>) {
     let client = match (client, known) {
+        (Some(_), Ok(())) if matches!(config.github.auth, GitHubAuth::Token(_)) => {
+            let because =
+                "only an App can read its hook; that of an organization or repository is on its settings page";
+            return (Seen::NotLooked(because.to_owned()), Seen::NotLooked(because.to_owned()));
+        }
         (Some(client), Ok(())) => client,
         (_, known) => {
             let because = known.clone().err().unwrap_or_else(unknown_to_github);

@@ -135,7 +135,7 @@ async fn look_at_the_hook(config: &Config, client: Option<&Client>, known: &Resu
             from_here: Seen::NotLooked(because()),
         };
     }
-    let (hook, deliveries) = github::hook(client, known).await;
+    let (hook, deliveries) = github::hook(config, client, known).await;
     let says_nothing = deliveries.known().is_none_or(Vec::is_empty);
     let from_here = match &config.http.public_url {
         Some(url) if says_nothing => receiver::ask(url).await.into(),

@@ -85,7 +85,8 @@ async fn people_get_lines_with_signs() {
     assert_eq!((said.code, said.err.as_str()), (Some(1), ""));
     assert!(said.out.starts_with("config\n  ✓ "), "{}", said.out);
     assert!(said.out.contains("\ndocker\n  ✗ ") && said.out.contains("\n      → start the engine"), "{}", said.out);
-    assert!(said.out.contains("  – limits of containers: not looked at, because the engine does not answer"));
+    assert!(said.out.contains("  – limits of containers, the engine's warnings, "), "{}", said.out);
+    assert!(said.out.contains(": not looked at, because the engine does not answer"), "{}", said.out);
     let last = said.out.lines().last().unwrap();
     assert!(last.contains(" broken, ") && last.ends_with(" in order"), "{last}");
     assert!(!said.out.contains('\x1b'), "no colours where no terminal is");

@@ -1,6 +1,6 @@
 //! The way of deliveries.
 
-use super::{hub, look, set};
+use super::{hub, hub_with, look, set};
 use crate::support::app::HOOK_SECRET;
 use crate::support::hub::Listener;
 use secrecy::SecretString;
@@ -79,4 +79,15 @@ async fn deliveries_that_come_through_are_green() {
     let told = look(&hub).await;
     told.holds("webhook.deliveries", "ok");
     told.holds("webhook.reachable", "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_personal_token_has_no_hook_to_look_at() {
+    let hub = hub_with(|options| options.personal_token = Some(SecretString::from(HOOK_SECRET))).await;
+    set(&hub, "/github/auth", serde_json::json!({ "token": "${HOOK_SECRET}" }));
+    let told = look(&hub).await;
+    told.holds("github.credentials", "ok");
+    told.holds("github.permissions", "not_looked");
+    told.holds("webhook.url", "not_looked");
+    told.holds("webhook.reachable", "unknown");
 }
