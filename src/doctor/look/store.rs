@@ -3,7 +3,7 @@
 use super::super::store::StoreFacts;
 use super::{STORE, within};
 use crate::config::{Backend, Config};
-use crate::durable::{embedded, redis};
+use crate::durable::embedded;
 
 /// Without holding it, and without making it.
 pub(super) async fn look(config: &Config) -> StoreFacts {
@@ -17,7 +17,7 @@ pub(super) async fn look(config: &Config) -> StoreFacts {
         }
         Backend::Redis(redis) => {
             let ask = async {
-                let db = redis::connect(redis, &config.host, config.store.visibility_timeout);
+                let db = crate::durable::redis::connect(redis, &config.host, config.store.visibility_timeout);
                 db.map_err(|error| error.to_string())?.look().await
             };
             StoreFacts::Redis(within(STORE, ask).await.into())
