@@ -63,6 +63,8 @@ pub mod adoption;
 
 pub mod readiness;
 
+pub mod doctor;
+
 pub mod scheduler;
 
 pub mod admin;

@@ -10,6 +10,7 @@ mod confirm;
 mod deliveries;
 mod demo;
 mod deploy;
+mod doctor;
 #[cfg(test)]
 mod documents;
 mod dotenv;
@@ -56,6 +57,7 @@ use std::sync::{Arc, LazyLock};
 Examples:
   runnerfleet demo                   see it work; nothing to set up
   runnerfleet config check           is runners_config.yaml right?
+  runnerfleet doctor                 what is wrong, anywhere, and what to do about it?
   runnerfleet serve                  receive jobs and run them
   runnerfleet deploy                 make the persistent runners match the file
   runnerfleet list --watch           what runs, and on what
@@ -167,6 +169,16 @@ Examples:
   runnerfleet health
   runnerfleet health --alive --quiet   for a container's HEALTHCHECK")]
     Health(health::HealthArgs),
+    /// Look at everything that can be wrong, and say what to do about it. Changes nothing.
+    #[command(after_help = "\
+✓ in order, ! should not stay so, ✗ broken, ? cannot be told, – not looked at. A check that fails keeps no other from being made.
+Exit code: 0 nothing is broken, 1 something is, 2 wrong use; with --strict 3 where something is warned of or cannot be told.
+
+Examples:
+  runnerfleet doctor
+  runnerfleet doctor --strict --quiet
+  runnerfleet doctor --output json")]
+    Doctor(doctor::DoctorArgs),
     /// Show GitHub's log of the App's webhook deliveries.
     #[command(
         after_help = "Examples:\n  runnerfleet deliveries --failed --since 1h\n  runnerfleet deliveries --event ping --output json"
@@ -250,6 +262,7 @@ async fn run(cli: Cli, socket: serve::HandedOver) -> ExitCode {
     let result = match verb {
         Verb::Init(args) => init::init(&path, args),
         Verb::Config(verb) => config::run(&path, &verb),
+        Verb::Doctor(args) => doctor::doctor(&path, &args).await,
         Verb::Demo(args) => demo::demo(args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -292,6 +305,7 @@ async fn with_config(config: Config, verb: Verb, socket: serve::HandedOver) -> a
         | Verb::RemoveRunners(_)
         | Verb::Init(_)
         | Verb::Config(_)
+        | Verb::Doctor(_)
         | Verb::Demo(_)
         | Verb::Completions { .. }
         | Verb::StandInAgent(_) => Ok(ExitCode::SUCCESS),

@@ -27,6 +27,19 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What is written in another way today. Only of a file of the former tool, which works as it is.
     pub notes: Vec<Problem>,
+    /// The files that its secrets came from.
+    pub secret_files: Vec<SecretSource>,
+}
+
+/// A file that a secret came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretSource {
+    /// The key that names it: `github.auth.app.private_key_file`.
+    pub key_path: String,
+    /// Absolute.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
 }
 
 /// Reads the file at `path`.
@@ -64,9 +77,10 @@ pub fn parse(
 ) -> Result<Loaded, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree(text, name)?;
-    let (config, Findings { problems, warnings, notes, .. }) = read_tree(&root, text, name, folder, env, hostname);
+    let (config, Findings { problems, warnings, notes, secret_files, .. }) =
+        read_tree(&root, text, name, folder, env, hostname);
     match (Problems::from_list(problems), config) {
-        (None, Some(config)) => Ok(Loaded { config, warnings, notes }),
+        (None, Some(config)) => Ok(Loaded { config, warnings, notes, secret_files }),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(Problems::one(Problem::of_file(name, "cannot be read", None))),
     }

@@ -34,7 +34,7 @@ mod shape;
 mod summary;
 mod units;
 
-pub use file::{Loaded, load, parse};
+pub use file::{Loaded, SecretSource, load, parse};
 pub use notifications::{Form, Notifications, Rate, Recipient};
 pub use problem::{Problem, Problems};
 pub use schedule::{Schedule, Task, Window};

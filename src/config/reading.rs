@@ -1,6 +1,7 @@
 //! One reading of one file: the world it may look at, and the problems found so far.
 
 use super::excerpt::Excerpt;
+use super::file::SecretSource;
 use super::interpolate::{Interpolated, interpolate};
 use super::migrate::Fix;
 use super::node::{Kind, Node, Place, Value};
@@ -32,6 +33,8 @@ pub(super) struct Reading<'a> {
     fixes: Vec<Fix>,
     /// Bytes of the source that are never shown.
     hidden: Vec<Range<usize>>,
+    /// Files that secrets were read from.
+    secret_files: Vec<SecretSource>,
 }
 
 /// What a reading has found.
@@ -40,6 +43,7 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<Problem>,
     pub(super) notes: Vec<Problem>,
     pub(super) fixes: Vec<Fix>,
+    pub(super) secret_files: Vec<SecretSource>,
 }
 
 /// Which key, and where it stands.
@@ -112,6 +116,7 @@ impl<'a> Reading<'a> {
             renamed: Vec::new(),
             fixes: Vec::new(),
             hidden: Vec::new(),
+            secret_files: Vec::new(),
         }
     }
 
@@ -257,7 +262,7 @@ impl<'a> Reading<'a> {
 
     /// All that was found, each in the order of the file and none twice.
     pub(super) fn finish(self) -> Findings {
-        let Self { problems, warnings, mut notes, renamed, fixes, file, source, hidden, .. } = self;
+        let Self { problems, warnings, mut notes, renamed, fixes, file, source, hidden, secret_files, .. } = self;
         for (spot, old, new, count) in renamed {
             let often = if count > 1 { format!(" ({count} times in this file)") } else { String::new() };
             notes.push((spot, format!("`{old}` is called `{new}` today{often}"), None));
@@ -267,7 +272,14 @@ impl<'a> Reading<'a> {
             warnings: told(warnings, file, source, &hidden),
             notes: told(notes, file, source, &hidden),
             fixes,
+            secret_files,
         }
+    }
+
+    /// Notes a file that a secret came from, with its permission bits.
+    pub(super) fn saw_secret_file(&mut self, spot: &Spot, path: &Path, mode: u32) {
+        let seen = SecretSource { key_path: spot.path.clone(), path: path.to_owned(), mode: mode & 0o7777 };
+        self.secret_files.push(seen);
     }
 }
 

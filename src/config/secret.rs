@@ -196,6 +196,7 @@ fn read_file(path: &str, scalar: &Scalar, spot: &Spot, reading: &mut Reading<'_>
             let path = reading.resolve(&path.to_string_lossy());
             match read_small_text(&path) {
                 Ok((text, metadata)) => {
+                    reading.saw_secret_file(spot, &path, metadata.permissions().mode());
                     if metadata.permissions().mode() & 0o004 != 0 {
                         let hint = "`chmod o-r` takes that away";
                         reading.warning(spot, format!("{shown} can be read by every user of this machine"), hint);

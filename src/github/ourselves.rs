@@ -5,8 +5,17 @@ use super::auth::Identity;
 use super::error::{Error, refusal};
 use super::line::{Endpoint, Line, Payer, Request};
 use http::StatusCode;
+use jiff::SignedDuration;
 
 impl Client {
+    /// By how much this machine's clock is ahead of GitHub's; none where it does not tell the time. Asked without credentials:
+    /// a clock that is wrong makes GitHub refuse them. Any answer will do, for each has its moment.
+    pub async fn clock_ahead(&self) -> Result<Option<SignedDuration>, Error> {
+        let request = Request::get(Endpoint::Ourselves, "meta".to_owned(), "ask GitHub for the time".to_owned());
+        let answer = self.inner.line.ask_as_nobody(&request).await?;
+        Ok(answer.date().map(|date| Line::now().duration_since(date)))
+    }
+
     /// Whether the credentials are good. Says who we are, for a person.
     pub async fn check(&self) -> Result<String, Error> {
         match self.identity().as_ref() {

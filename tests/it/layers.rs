@@ -62,6 +62,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("update", "config images model notify notify::event persistent provider registry"),
     // The scheduler's hands: the same steps as a person's.
     ("maintenance", "config images model notify persistent provider registry scheduler update"),
+    // What can be wrong: from what was seen to what is said of it (pure), and the looks themselves, which change nothing.
+    ("doctor", "config durable github images model overview permissions plan provider"),
+    ("doctor::look", "admin clock config doctor durable github model provider"),
     // Joins all of them.
     (
         "app",
@@ -69,7 +72,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler service simulation store update",
+        "admin adoption app clock config doctor doctor::look durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler service simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -95,7 +98,7 @@ const HOMES: &[(&str, &str)] = &[
     ("octocrab", "github"),
     ("redb", "durable/embedded queue/embedded.rs store/embedded.rs"),
     ("redis", "durable/redis queue/redis store/redis"),
-    ("reqwest", "admin/client.rs notify/send.rs registry simulation"),
+    ("reqwest", "admin/client.rs doctor/look/receiver.rs notify/send.rs registry simulation"),
     (
         "rustls",
         "cli config/certificate.rs github inbound/tls.rs simulation/agent/connection.rs simulation/github/server.rs",

@@ -13,6 +13,8 @@ mod config;
 mod contract;
 /// `runnerfleet demo`: it ends well, and leaves nothing however it ends.
 mod demo;
+/// `runnerfleet doctor`: each line in its colours.
+mod doctor;
 /// The GitHub client against the simulated GitHub and GitHub's OpenAPI description.
 mod github;
 /// The images of the pools, on a real engine with both of its builders.

@@ -5,10 +5,12 @@
 //! for it are told, and the file is opened anew with the next request.
 
 mod counted;
+mod look;
 mod row;
 mod tables;
 mod writer;
 
+pub use look::{FileFacts, FileState, look};
 pub(crate) use row::Row;
 pub(crate) use tables::{EVENTS, JOBS, LEASES, NOTES, RUNNERS};
 pub(crate) use writer::{Step, Unavailable, Writer};

@@ -10,10 +10,12 @@
 mod address;
 mod keys;
 mod link;
+mod look;
 
 pub(crate) use address::Address;
 pub(crate) use keys::Keys;
 pub(crate) use link::{Attempt, Link, Unavailable};
+pub use look::RedisFacts;
 
 use crate::config::RedisConfig;
 use crate::model::HostId;

@@ -99,6 +99,11 @@ impl Connection {
         Self { address, client: Mutex::new(None) }
     }
 
+    /// Where the engine is.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// Whether files of the engine's machine can be looked at from here.
     pub(super) fn is_local(&self) -> bool {
         matches!(self.address, Address::Unix(_))

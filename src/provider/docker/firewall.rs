@@ -19,6 +19,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A rule that two managers inserted in the same moment is there twice.
 const MOST_COPIES: usize = 8;
 
+/// Whether the rule is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataRule {
+    /// It is.
+    There,
+    /// It is not.
+    Missing,
+    /// That cannot be told from here.
+    Unknown(String),
+}
+
 /// The one rule of this fleet.
 #[derive(Debug)]
 pub(super) struct Firewall {
@@ -51,8 +62,8 @@ impl Firewall {
         {
             warn!(
                 "containers may be able to reach the metadata address of their host ({why}); if runnerfleet.service or \
-                 somebody else has not put in a rule against it, run on the engine's machine: iptables -I {}",
-                self.rule.join(" ")
+                 somebody else has not put in a rule against it, run on the engine's machine: {}",
+                self.command()
             );
         }
     }
@@ -62,6 +73,29 @@ impl Firewall {
         if self.wanted.load(Ordering::Relaxed) {
             self.ensure(engine_is_local).await;
         }
+    }
+
+    /// Looks whether it is in force, and changes nothing.
+    pub(super) async fn look(&self, engine_is_local: bool) -> MetadataRule {
+        if !engine_is_local {
+            return MetadataRule::Unknown("the engine is on another machine".to_owned());
+        }
+        if !rustix::process::geteuid().is_root() {
+            return MetadataRule::Unknown("only root may look at the firewall".to_owned());
+        }
+        match self.iptables("-C").await {
+            Ok(()) => MetadataRule::There,
+            // Its words for a rule, or a chain, that is not there.
+            Err(said) if said.contains("does a matching rule exist") || said.contains("No chain/target/match") => {
+                MetadataRule::Missing
+            }
+            Err(why) => MetadataRule::Unknown(why),
+        }
+    }
+
+    /// What an administrator runs to put it in.
+    pub(super) fn command(&self) -> String {
+        format!("iptables -I {}", self.rule.join(" "))
     }
 
     /// Takes the rule out, every copy.

@@ -10,6 +10,7 @@
 //! - `output`: a container's output, as it comes
 //! - `network`, `firewall`: runners kept apart, and away from the host's metadata address
 //! - `watch`: the feed of news
+//! - `engine`: what the engine says of itself
 //! - `evidence`: what is kept of a container that ended
 //! - [`build`]: images made from a Dockerfile; `probe`: a look inside one
 //! - `images`, `pull`: images looked at, tagged, removed; pulled from their registries
@@ -24,6 +25,7 @@ mod body;
 pub mod build;
 mod connection;
 mod containers;
+mod engine;
 mod evidence;
 mod firewall;
 pub mod images;
@@ -38,6 +40,8 @@ mod pull;
 mod watch;
 mod wrapper;
 
+pub use engine::EngineFacts;
+pub use firewall::MetadataRule;
 pub use piped::piped;
 pub use probe::Inside;
 pub use pull::{PullNews, registry_of};

@@ -62,6 +62,7 @@ struct Shared {
     personal_token: Option<SecretString>,
     urls: Urls,
     base_path: String,
+    clock_ahead: jiff::SignedDuration,
     outage: OutageSwitch,
     stop: CancellationToken,
 }
@@ -69,6 +70,13 @@ struct Shared {
 /// The one place where the clock is read.
 fn clock() -> Timestamp {
     crate::clock::now()
+}
+
+impl Shared {
+    /// What this GitHub takes for the present.
+    fn its_time(&self) -> Timestamp {
+        clock().saturating_add(self.clock_ahead).unwrap_or(Timestamp::MAX)
+    }
 }
 
 /// The simulation was stopped.

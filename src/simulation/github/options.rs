@@ -1,5 +1,6 @@
 //! What a simulated GitHub is made of.
 
+use jiff::SignedDuration;
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,6 +33,8 @@ pub struct Options {
     pub timings: Timings,
     /// How much may be asked.
     pub limits: Limits,
+    /// By how much its clock is ahead of this machine's: in the `Date` of its answers, and where it reads a JWT.
+    pub clock_ahead: SignedDuration,
     /// All ids and choices follow from it.
     pub seed: u64,
 }
@@ -65,6 +68,7 @@ impl Options {
             groups: Vec::new(),
             timings: Timings::default(),
             limits: Limits::default(),
+            clock_ahead: SignedDuration::ZERO,
             seed: 1,
         }
     }

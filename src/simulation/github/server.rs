@@ -119,6 +119,7 @@ pub(super) async fn start(options: Options) -> io::Result<(Arc<Shared>, TaskTrac
         personal_token: options.personal_token,
         urls,
         base_path: options.base_path,
+        clock_ahead: options.clock_ahead,
         outage: OutageSwitch::default(),
         stop,
     });

@@ -49,7 +49,7 @@ fn all(list: &[runnerfleet::config::Problem]) -> Vec<String> {
 #[test]
 fn the_reference_file_loads_unchanged_with_exactly_these_notes() {
     let folder = folder();
-    let Loaded { config, warnings, notes } = good(REFERENCE, folder.path());
+    let Loaded { config, warnings, notes, .. } = good(REFERENCE, folder.path());
     assert_eq!(
         all(&notes),
         [
@@ -129,7 +129,7 @@ fn with(pools: &str) -> String {
 fn the_short_form_of_the_old_readme_loads() {
     let folder = folder();
     let text = with("  - name: web\n    image: ghcr.io/acme/web:1\n    labels: [web, linux]\n");
-    let Loaded { config, warnings, notes } = good(&text, folder.path());
+    let Loaded { config, warnings, notes, .. } = good(&text, folder.path());
     assert_eq!(
         all(&notes),
         [
@@ -159,7 +159,7 @@ fn what_the_former_tool_took_or_ignored_is_taken_or_ignored() {
          default_labels: yes\n    base_image: b:1\n    restart: always   # never did anything\n    deploy:\n      \
          who: me\n\n      # why not\n      how:\n      - x\n    # about b\n  - {id: b, name_prefix: b, labels: [b], nb: 1.0}\n",
     );
-    let Loaded { config, warnings, notes } = good(&text, folder.path());
+    let Loaded { config, warnings, notes, .. } = good(&text, folder.path());
     assert_eq!(
         all(&warnings),
         [

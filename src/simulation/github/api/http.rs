@@ -4,6 +4,8 @@ use crate::simulation::github::answer::Answer;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -29,6 +31,12 @@ pub(super) fn respond(answer: Answer) -> Response {
         *response.body_mut() = Body::from(text);
     }
     response
+}
+
+/// A moment as headers have it.
+pub(super) fn http_date(moment: Timestamp) -> Option<HeaderValue> {
+    let text = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&moment).ok()?;
+    HeaderValue::try_from(text).ok()
 }
 
 /// A query as pairs.

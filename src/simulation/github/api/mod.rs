@@ -12,7 +12,7 @@ mod runners;
 mod runs;
 
 pub(super) use self::http::pairs;
-use self::http::respond;
+use self::http::{http_date, respond};
 use super::answer::{Answer, Refusal};
 use super::auth::{Caller, authenticate};
 use super::budget::{Exceeded, Resource, Standing};
@@ -84,6 +84,9 @@ pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -
     });
     shared.touch();
     let mut response = respond(answer);
+    if let Some(date) = http_date(shared.its_time()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
     if cut {
         // A body that breaks before its first byte makes the server drop the connection, with nothing sent yet.
         *response.status_mut() = StatusCode::OK;
@@ -105,10 +108,11 @@ fn handle(
 ) -> Answer {
     let now = clock();
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = match authenticate(authorization, &lock(&shared.model), shared.personal_token.as_ref(), now) {
-        Ok(caller) => caller,
-        Err(refusal) => return refusal.into(),
-    };
+    let caller =
+        match authenticate(authorization, &lock(&shared.model), shared.personal_token.as_ref(), shared.its_time()) {
+            Ok(caller) => caller,
+            Err(refusal) => return refusal.into(),
+        };
     let Some((route, path)) = found else { return Refusal::not_found().into() };
     let who = caller.budget();
     let taken = if route.template == "/rate_limit" {
