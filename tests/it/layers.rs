@@ -60,6 +60,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("update", "config images model notify notify::event persistent provider registry"),
     // The scheduler's hands: the same steps as a person's.
     ("maintenance", "config images model notify persistent provider registry scheduler update"),
+    // The way to an App.
+    ("setup", "config github inbound model permissions webhook"),
     // Joins all of them.
     (
         "app",
@@ -67,7 +69,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation store update",
+        "admin adoption app clock config credentials durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler setup simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -77,8 +79,8 @@ const LAYERS: &[(&str, &str)] = &[
 /// types.
 const HOMES: &[(&str, &str)] = &[
     ("anyhow", "app.rs cli"),
-    ("aws_lc_rs", "simulation/keys.rs"),
-    ("axum", "admin app.rs inbound simulation/github webhook"),
+    ("aws_lc_rs", "setup/chance.rs setup/key.rs simulation/keys.rs"),
+    ("axum", "admin app.rs inbound setup/desk.rs setup/receiver.rs simulation/github webhook"),
     ("bollard", "provider/docker"),
     ("clap", "cli simulation/agent"),
     ("clap_complete", "cli"),
