@@ -7,7 +7,7 @@ mod text;
 use super::{complain, say};
 use crate::config::edit::{EditError, rewrite};
 use crate::config::{Problem, Problems, parse};
-use crate::setup::standing::{KEY_FILE, SECRETS_FILE};
+use crate::setup::standing::SECRETS_FILE;
 use anyhow::Context;
 use ask::Asked;
 use clap::{Args, ValueEnum};
@@ -271,6 +271,7 @@ fn put(path: &Path, text: &str, force: bool) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::standing::KEY_FILE;
 
     fn asked() -> Asked {
         Asked { org: Some("acme".into()), mode: None, count: None, languages: None, auth: None, client_id: None }

@@ -56,11 +56,6 @@ enum KeyHome {
 /// # Errors
 /// GitHub is away or does not know the App, or what is to be kept cannot be written.
 pub(super) async fn find_or_make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Option<Known>> {
-    // Before anybody is sent anywhere: GitHub shows key and secret once.
-    files::check_writable(&place.standing.key_path())?;
-    if place.standing.needs_a_hook() {
-        files::check_writable(&place.standing.secrets_path())?;
-    }
     if !args.new_app
         && let Some(found) = find(place, args, talk)?
         && let Some(known) = go_on(place, found, args, talk).await?
@@ -270,6 +265,11 @@ async fn needs_a_person(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow:
 /// Sends a person to GitHub, and takes the App that they bring back.
 async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Known> {
     let standing = &place.standing;
+    // Before anybody is sent anywhere: GitHub shows key and secret once.
+    files::check_writable(&standing.key_path()).context("there would be no place for the App's key")?;
+    if standing.needs_a_hook() {
+        files::check_writable(&standing.secrets_path()).context("there would be no place for the webhook's secret")?;
+    }
     let trial = References { issuer: Some("Iv1".to_owned()), key_file: Some("x".to_owned()), ..References::default() };
     if let Err(error) = reference::apply(&standing.text, &trial) {
         talk.tell(&format!(

@@ -50,10 +50,10 @@ pub(super) struct SetupArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "15m")]
     wait: Duration,
     /// An App that exists: its client id or number. Its key: --key-file, or the variable RUNNERFLEET_SETUP_PRIVATE_KEY.
-    #[arg(long, env = "RUNNERFLEET_SETUP_CLIENT_ID", value_name = "ID", conflicts_with = "new_app")]
+    #[arg(long, env = "RUNNERFLEET_SETUP_CLIENT_ID", value_name = "ID")]
     client_id: Option<String>,
     /// The file with its key. It is used where it is, and not copied.
-    #[arg(long, env = "RUNNERFLEET_SETUP_PRIVATE_KEY_FILE", value_name = "FILE", conflicts_with = "new_app")]
+    #[arg(long, env = "RUNNERFLEET_SETUP_PRIVATE_KEY_FILE", value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Make another App, though the configuration names one.
     #[arg(long)]
@@ -65,10 +65,10 @@ pub(super) struct SetupArgs {
     #[arg(long)]
     non_interactive: bool,
     /// Replace the webhook's secret; both are valid meanwhile. The variable RUNNERFLEET_SETUP_WEBHOOK_SECRET can hold the new one.
-    #[arg(long, conflicts_with_all = ["rotate_key", "client_id", "key_file", "new_app"])]
+    #[arg(long, conflicts_with_all = ["rotate_key", "new_app"])]
     rotate_secret: bool,
     /// Replace the App's key by the one in FILE, which you made and downloaded on the App's page.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["client_id", "key_file", "new_app"])]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with = "new_app")]
     #[expect(clippy::option_option, reason = "clap's form of a flag with an optional value")]
     rotate_key: Option<Option<PathBuf>>,
     /// With --rotate-secret: how long both secrets stay valid once GitHub has the new one.
