@@ -34,8 +34,8 @@ mod summary;
 mod units;
 
 pub use file::{Loaded, load, outline, parse};
-pub use org_url::{OrgPlace, org_place};
 pub use notifications::{Form, Notifications, Rate, Recipient};
+pub use org_url::{OrgPlace, org_place};
 pub use problem::{Problem, Problems};
 pub use schedule::{Schedule, Task, Window};
 pub use schema::schema;

@@ -50,12 +50,7 @@ pub fn org_place(text: &str) -> Result<OrgPlace, String> {
     if parsed.site.is_open_to_others() {
         return Err(format!("`{text}` has no TLS, and keys would travel there; write `https://`"));
     }
-    Ok(OrgPlace {
-        url: parsed.url(),
-        web_url: parsed.site.text(),
-        api_url: parsed.site.api_url(),
-        scope: parsed.scope,
-    })
+    Ok(OrgPlace { url: parsed.url(), web_url: parsed.site.text(), api_url: parsed.site.api_url(), scope: parsed.scope })
 }
 
 /// Scheme, host and port of a URL.
@@ -237,9 +232,15 @@ mod tests {
     #[test]
     fn a_place_may_be_short_and_is_told_what_is_wrong_with_it() {
         let place = org_place("acme/web/").unwrap();
-        assert_eq!((place.url.as_str(), place.api_url.as_str()), ("https://github.com/acme/web", "https://api.github.com"));
+        assert_eq!(
+            (place.url.as_str(), place.api_url.as_str()),
+            ("https://github.com/acme/web", "https://api.github.com")
+        );
         let place = org_place("https://git.acme.org/o").unwrap();
-        assert_eq!((place.web_url.as_str(), place.api_url.as_str()), ("https://git.acme.org", "https://git.acme.org/api/v3"));
+        assert_eq!(
+            (place.web_url.as_str(), place.api_url.as_str()),
+            ("https://git.acme.org", "https://git.acme.org/api/v3")
+        );
         assert!(org_place("http://git.acme.org/o").unwrap_err().contains("has no TLS"));
         assert!(org_place("https://github.com/enterprises/x").unwrap_err().contains("is an enterprise"));
         assert!(org_place("a b").is_err());

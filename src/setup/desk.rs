@@ -211,10 +211,16 @@ async fn made(State(shared): State<Arc<Shared>>, Query(query): Query<HashMap<Str
         return failed(StatusCode::FORBIDDEN, why);
     }
     let Some(code) = query.get("code").filter(|code| !code.is_empty()) else {
-        return failed(StatusCode::BAD_REQUEST, "GitHub sent no code: begin again at the address that the terminal shows.");
+        return failed(
+            StatusCode::BAD_REQUEST,
+            "GitHub sent no code: begin again at the address that the terminal shows.",
+        );
     };
     if shared.done.load(Ordering::SeqCst) {
-        return failed(StatusCode::CONFLICT, "This App is made already: its code is good once. The terminal says what is next.");
+        return failed(
+            StatusCode::CONFLICT,
+            "This App is made already: its code is good once. The terminal says what is next.",
+        );
     }
     let (answer, told) = oneshot::channel();
     let code = SecretString::from(code.clone());

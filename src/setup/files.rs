@@ -55,7 +55,7 @@ pub enum FileError {
 pub fn read(file: &Path) -> Result<Option<SecretString>, FileError> {
     let failed = |why: String| FileError::Read { file: file.to_path_buf(), why };
     match std::fs::metadata(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(failed(plain(&error))),
         Ok(metadata) if !metadata.is_file() || metadata.len() > LARGEST => {
             return Err(failed("it is no regular file, or too large for a key".to_owned()));
@@ -214,7 +214,8 @@ mod tests {
         assert_eq!(read(&file).unwrap().unwrap().expose_secret(), "two");
         assert_eq!(mode(&file), 0o600);
         assert_eq!(free_name(&file), folder.path().join("secrets/app-2.pem"));
-        let left: Vec<_> = std::fs::read_dir(file.parent().unwrap()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(file.parent().unwrap()).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(left, ["app.pem"], "no temporary file is left");
         assert!(read(&folder.path().join("nothing")).unwrap().is_none());
         assert!(read(folder.path()).is_err());

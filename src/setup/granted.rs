@@ -94,7 +94,8 @@ pub fn lacks(
         }
         for missing in missing(&needed(&of_it), &there.permissions) {
             // What the App does not even ask for is told once.
-            if !not_asked.iter().any(|known| known.needed == missing.needed) || missing.needed.permission == "metadata" {
+            if !not_asked.iter().any(|known| known.needed == missing.needed) || missing.needed.permission == "metadata"
+            {
                 found.push(Lack::NotGranted { account: account.clone(), missing, page: there.html_url.clone() });
             }
         }
@@ -120,7 +121,10 @@ impl fmt::Display for Lack {
                 "the installation on `{account}` is suspended: no job of it is heard of; an owner lets it go on at {page}"
             ),
             Self::NotAskedFor { missing, page } => {
-                write!(f, "{missing}. The App does not ask for it: add it at {page}, then accept it where it is installed")
+                write!(
+                    f,
+                    "{missing}. The App does not ask for it: add it at {page}, then accept it where it is installed"
+                )
             }
             Self::NotGranted { account, missing, page } => {
                 write!(f, "{missing}. The App asks for it, and `{account}` has not accepted: an owner does at {page}")
@@ -206,7 +210,10 @@ mod tests {
         assert!(told[0].contains("The App does not ask for it: add it at https://github.com/organizations/acme/settings/apps/rf/permissions"), "{told:#?}");
         assert!(told[1].contains("`workflow_job`, so no job is heard of"), "{told:#?}");
         assert!(told[2].contains("is suspended"), "{told:#?}");
-        assert!(told[3].contains("without it no job is heard of. The App asks for it, and `acme` has not accepted"), "{told:#?}");
+        assert!(
+            told[3].contains("without it no job is heard of. The App asks for it, and `acme` has not accepted"),
+            "{told:#?}"
+        );
     }
 
     #[test]

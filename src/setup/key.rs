@@ -70,6 +70,9 @@ mod tests {
         assert!(wrong("-----BEGIN PRIVATE KEY-----\nx").contains("cut off"));
         assert!(wrong("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----").contains("another kind"));
         assert!(wrong("-----BEGIN ENCRYPTED PRIVATE KEY-----").contains("encrypted"));
-        assert_eq!(fingerprint(&SecretString::from("-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----")), None);
+        assert_eq!(
+            fingerprint(&SecretString::from("-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----")),
+            None
+        );
     }
 }

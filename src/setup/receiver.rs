@@ -87,7 +87,8 @@ impl Receiver {
 
 async fn receive(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let text =
+        |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let Ok(body) = to_bytes(body, LARGEST).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
     let (guid, signature) = (text("x-github-delivery"), text("x-hub-signature-256"));
     let heard = match signed_with(&shared.secrets, Some(signature.as_str()).filter(|it| !it.is_empty()), &body) {

@@ -183,7 +183,10 @@ http:
         assert!(new.contains("# app_id: 5") && new.contains("client_id: Iv23liAbc"), "{new}");
         assert!(new.contains("secret_file: ./secrets/webhook-secret") && !new.contains("secrets_file"), "{new}");
         let numbered = References { issuer: Some("77".to_owned()), ..References::default() };
-        assert_eq!(apply("github:\n  auth:\n    app:\n      app_id: 5\n", &numbered).unwrap().trim().lines().last(), Some("      app_id: 77"));
+        assert_eq!(
+            apply("github:\n  auth:\n    app:\n      app_id: 5\n", &numbered).unwrap().trim().lines().last(),
+            Some("      app_id: 77")
+        );
     }
 
     #[test]

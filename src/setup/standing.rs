@@ -169,7 +169,8 @@ impl Standing {
 
     /// `https://github.com`: where GitHub's pages are.
     pub fn web_url(&self) -> String {
-        let of = |pool: &crate::config::Pool| pool.scope_url.strip_suffix(&format!("/{}", pool.scope)).map(str::to_owned);
+        let of =
+            |pool: &crate::config::Pool| pool.scope_url.strip_suffix(&format!("/{}", pool.scope)).map(str::to_owned);
         self.config.pools.first().and_then(of).unwrap_or_else(|| "https://github.com".to_owned())
     }
 }

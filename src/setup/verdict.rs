@@ -35,18 +35,26 @@ pub fn advice(delivery: &Delivery, heard: &Heard, url: &str, listen: &str) -> St
             "it came here and its signature is wrong ({why}): the App's webhook has another secret; \
              `runnerfleet setup --set-webhook` sets ours there"
         ),
-        (401, _) => "the receiver does not know the secret: `runnerfleet setup --set-webhook` sets ours at GitHub, or a proxy \
+        (401, _) => {
+            "the receiver does not know the secret: `runnerfleet setup --set-webhook` sets ours at GitHub, or a proxy \
              before it asks for a password"
-            .to_owned(),
+                .to_owned()
+        }
         (0, _) => format!(
             "GitHub cannot connect to {url}: look whether its name is known in public DNS, its port is open to GitHub, its \
              certificate is valid, and the proxy or tunnel runs"
         ),
-        (502..=504, _) => format!("a proxy or tunnel answers at {url} and does not reach {listen}: let it forward there"),
+        (502..=504, _) => {
+            format!("a proxy or tunnel answers at {url} and does not reach {listen}: let it forward there")
+        }
         (301..=308, _) => format!("{url} redirects, which GitHub does not follow: give the address to which it leads"),
-        (404 | 405, _) => format!("{url} leads to something else: the path must be `intake.path`, at the right host \
-             (and a `serve` that was started without a secret takes nothing: start it again)"),
-        (403, _) => "it is not let through: `intake.source_allowlist`, or a firewall or proxy before the receiver".to_owned(),
+        (404 | 405, _) => format!(
+            "{url} leads to something else: the path must be `intake.path`, at the right host \
+             (and a `serve` that was started without a secret takes nothing: start it again)"
+        ),
+        (403, _) => {
+            "it is not let through: `intake.source_allowlist`, or a firewall or proxy before the receiver".to_owned()
+        }
         (415, _) => "the webhook sends forms: `runnerfleet setup --set-webhook` sets its content type".to_owned(),
         (_, Heard::NotOurs) => format!("what listens on {listen} did not take it; its log says more"),
         (_, _) => "the receiver did not take it; its log says more".to_owned(),

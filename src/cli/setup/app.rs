@@ -133,8 +133,11 @@ async fn go_on(place: &Place, found: Found, args: &SetupArgs, talk: &Talk) -> an
     };
     let already = matches!(found.home, KeyHome::AsConfigured);
     if already && talk.is_attended() {
-        let question =
-            format!("{} names the App `{}` already. Go on with it (no: make another)?", standing.file.display(), facts.slug);
+        let question = format!(
+            "{} names the App `{}` already. Go on with it (no: make another)?",
+            standing.file.display(),
+            facts.slug
+        );
         if !talk.yes(&question, "").await? {
             return Ok(None);
         }
@@ -203,7 +206,9 @@ async fn keep_secret(
                 "no webhook secret is here: give the App's in the variable {WEBHOOK_SECRET}, or let a new one be set with \
                  --set-webhook"
             );
-            if !consent && !talk.yes("No webhook secret is here. Make a new one and set it at GitHub?", &instead).await? {
+            if !consent
+                && !talk.yes("No webhook secret is here. Make a new one and set it at GitHub?", &instead).await?
+            {
                 bail!("{instead}");
             }
             chance::secret().context("making a secret")?

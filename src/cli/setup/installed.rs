@@ -127,7 +127,10 @@ pub(super) async fn wait(place: &Place, known: &Known, within: Duration, talk: &
         return Ok(false);
     }
     let accounts: Vec<&str> = scopes.iter().map(Scope::account).collect();
-    talk.tell(&format!("the App is installed on {}, with all permissions and events that are needed", accounts.join(", ")));
+    talk.tell(&format!(
+        "the App is installed on {}, with all permissions and events that are needed",
+        accounts.join(", ")
+    ));
     Ok(true)
 }
 
@@ -137,11 +140,7 @@ fn page_of(installations: &[Installation], scope: &Scope) -> String {
 }
 
 /// Repositories of pools that the App cannot see.
-async fn not_given(
-    known: &Known,
-    installations: &[Installation],
-    scopes: &[Scope],
-) -> anyhow::Result<Vec<Scope>> {
+async fn not_given(known: &Known, installations: &[Installation], scopes: &[Scope]) -> anyhow::Result<Vec<Scope>> {
     let mut lacking = Vec::new();
     for scope in scopes {
         let Scope::Repository { .. } = scope else { continue };

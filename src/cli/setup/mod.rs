@@ -135,7 +135,9 @@ fn what_next(path: &Path, config: &Config) -> String {
         text += &format!("  {:<40} {about}\n", format!("runnerfleet{flag} {verb}"));
     }
     if let Some(pool) = config.pools.first() {
-        let labels: Vec<String> = pool.labels.iter().map(ToString::to_string).collect();
+        let mut labels: Vec<String> = pool.labels.iter().map(ToString::to_string).collect();
+        // As everybody writes it.
+        labels.sort_by_key(|label| label != "self-hosted");
         text += &format!("In a workflow of {}: `runs-on: [{}]`\n", pool.scope, labels.join(", "));
     }
     text

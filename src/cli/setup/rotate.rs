@@ -72,20 +72,16 @@ pub(super) async fn secret(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow
         other_hosts(&file, talk).await?;
     }
     let change = HookChange { secret: Some(new.clone()), ..HookChange::default() };
-    client
-        .set_hook(&change)
-        .await
-        .with_context(|| format!("telling GitHub of the new secret; both stay valid in {}, run it again", file.display()))?;
+    client.set_hook(&change).await.with_context(|| {
+        format!("telling GitHub of the new secret; both stay valid in {}, run it again", file.display())
+    })?;
     talk.tell(&format!("GitHub signs with {} from now on", fingerprint(&new)));
     let both = secret_lines::with_first(&new, &old);
     let with_both = with_secrets(&config, both.clone());
     verify(&client, &with_both, &url, talk)
         .await
         .with_context(|| format!("both secrets stay valid in {}; mend it, then run it again", file.display()))?;
-    talk.tell(&format!(
-        "deliveries that are signed with the old secret have {} s to arrive",
-        args.overlap.as_secs()
-    ));
+    talk.tell(&format!("deliveries that are signed with the old secret have {} s to arrive", args.overlap.as_secs()));
     tokio::time::sleep(args.overlap).await;
     // The old one goes.
     files::replace(&file, &secret_lines::write([&new]))?;
@@ -104,7 +100,9 @@ pub(super) async fn secret(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow
             // Nothing may be refused because of us: back to both.
             files::replace(&file, &secret_lines::write(&both))?;
             reload(&config).await?;
-            Err(error.context("with the new secret alone deliveries are not taken, so both are valid again; run it again later"))
+            Err(error.context(
+                "with the new secret alone deliveries are not taken, so both are valid again; run it again later",
+            ))
         }
     }
 }

@@ -70,10 +70,9 @@ pub(super) async fn verify(client: &Client, config: &Config, url: &str, talk: &T
     let attempt = again(client, &delivery, WITHIN).await.context("having GitHub send a delivery again")?;
     let heard = receiver.as_ref().map_or(Heard::NotOurs, |receiver| receiver.heard(&delivery.guid));
     match attempt {
-        Attempt::Logged(it) if it.ok() && heard == Heard::Nothing => bail!(
-            "GitHub's log says {}, and nothing came here: something else answers at {url}",
-            logged(&it)
-        ),
+        Attempt::Logged(it) if it.ok() && heard == Heard::Nothing => {
+            bail!("GitHub's log says {}, and nothing came here: something else answers at {url}", logged(&it))
+        }
         Attempt::Logged(it) if it.ok() => {
             let by = if serves { "`serve`" } else { "this setup" };
             let by = if receiver.is_none() && !serves { "the receiver" } else { by };

@@ -139,7 +139,12 @@ async fn a_key_is_tried_before_it_takes_the_old_ones_place() {
     let old_public = way.github.app().unwrap().public_key_pem;
     let new = keys::generate().unwrap();
     // In the older of the two forms, as GitHub hands them out.
-    let made = Command::new("openssl").args(["genrsa", "-traditional", "-out"]).arg(way.path("new.pem")).arg("2048").output().unwrap();
+    let made = Command::new("openssl")
+        .args(["genrsa", "-traditional", "-out"])
+        .arg(way.path("new.pem"))
+        .arg("2048")
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{made:?}");
     let public = Command::new("openssl").args(["rsa", "-pubout", "-in"]).arg(way.path("new.pem")).output().unwrap();
     let new_public = String::from_utf8(public.stdout).unwrap();
@@ -148,13 +153,18 @@ async fn a_key_is_tried_before_it_takes_the_old_ones_place() {
     std::fs::write(way.path("other.pem"), new.private_pem.expose_secret()).unwrap();
     let unknown = way.setup(&["--rotate-key", "other.pem"]).await;
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
-    assert!(unknown.err.contains("GitHub does not take the new key") && unknown.err.contains("still in use"), "{unknown:?}");
+    assert!(
+        unknown.err.contains("GitHub does not take the new key") && unknown.err.contains("still in use"),
+        "{unknown:?}"
+    );
     way.github.set_outage(Outage::Api);
     let away = way.setup(&["--rotate-key", "new.pem"]).await;
     assert!(away.code == Some(1) && away.err.contains("the old key is still in use"), "{away:?}");
     way.github.set_outage(Outage::None);
     std::fs::write(way.path("text.pem"), "hello").unwrap();
-    for (name, words) in [("nothing.pem", "is not there"), ("text.pem", "no private key"), ("secrets/github-app.pem", "used already")] {
+    for (name, words) in
+        [("nothing.pem", "is not there"), ("text.pem", "no private key"), ("secrets/github-app.pem", "used already")]
+    {
         let refused = way.setup(&["--rotate-key", name]).await;
         assert!(refused.code == Some(2) && refused.err.contains(words), "{refused:?}");
     }

@@ -58,10 +58,14 @@ async fn a_key_in_a_file_is_used_where_it_is() {
     let (way, key) = existing().await;
     let file = way.path("app.pem");
     std::fs::write(&file, key.private_pem.expose_secret()).unwrap();
-    let given = ["--non-interactive", "--url", &way.url(), "--client-id", "Iv23liSimulated00042", "--key-file", "app.pem"];
+    let given =
+        ["--non-interactive", "--url", &way.url(), "--client-id", "Iv23liSimulated00042", "--key-file", "app.pem"];
     let secretless = way.setup(&given).await;
     assert_eq!(secretless.code, Some(2), "{secretless:?}");
-    assert!(secretless.err.contains("no webhook secret is here") && secretless.err.contains("--set-webhook"), "{secretless:?}");
+    assert!(
+        secretless.err.contains("no webhook secret is here") && secretless.err.contains("--set-webhook"),
+        "{secretless:?}"
+    );
     // Nothing was ever delivered there, so there is nothing to send again.
     let done = way.setup(&[&given[..], &["--set-webhook"]].concat()).await;
     assert_eq!(done.code, Some(0), "{done:?}");
@@ -75,7 +79,9 @@ async fn a_key_in_a_file_is_used_where_it_is() {
 async fn a_key_that_is_none_or_another_apps_is_refused() {
     let (way, _) = existing().await;
     let url = way.url();
-    let given = |file: &'static str| ["--non-interactive", "--url", &url, "--client-id", "4242", "--key-file", file].map(str::to_owned);
+    let given = |file: &'static str| {
+        ["--non-interactive", "--url", &url, "--client-id", "4242", "--key-file", file].map(str::to_owned)
+    };
     let run = async |file: &'static str| {
         let given = given(file);
         way.setup(&given.iter().map(String::as_str).collect::<Vec<_>>()).await
@@ -94,7 +100,10 @@ async fn a_key_that_is_none_or_another_apps_is_refused() {
     let nobodys = way.setup(&["--non-interactive", "--url", &url, "--key-file", "other.pem"]).await;
     assert!(nobodys.code == Some(2) && nobodys.err.contains("whose key is it?"), "{nobodys:?}");
     let keyless = way.setup(&["--non-interactive", "--url", &url, "--client-id", "4242"]).await;
-    assert!(keyless.code == Some(2) && keyless.err.contains("its key is not in ./secrets/github-app.pem"), "{keyless:?}");
+    assert!(
+        keyless.code == Some(2) && keyless.err.contains("its key is not in ./secrets/github-app.pem"),
+        "{keyless:?}"
+    );
     // A key of another App where the new one would go.
     std::fs::create_dir(way.path("secrets")).unwrap();
     std::fs::rename(way.path("other.pem"), way.path("secrets/github-app.pem")).unwrap();
@@ -102,8 +111,14 @@ async fn a_key_that_is_none_or_another_apps_is_refused() {
     std::fs::create_dir(real.path("secrets")).unwrap();
     std::fs::copy(way.path("secrets/github-app.pem"), real.path("secrets/github-app.pem")).unwrap();
     let mut command = real.command(&["setup", "--non-interactive", "--url", &url, "--client-id", "4242"]);
-    let refused = crate::support::program::run(command.env("RUNNERFLEET_SETUP_PRIVATE_KEY", real_key.private_pem.expose_secret())).await;
-    assert!(refused.code == Some(2) && refused.err.contains("holds another key, which is not written over"), "{refused:?}");
+    let refused = crate::support::program::run(
+        command.env("RUNNERFLEET_SETUP_PRIVATE_KEY", real_key.private_pem.expose_secret()),
+    )
+    .await;
+    assert!(
+        refused.code == Some(2) && refused.err.contains("holds another key, which is not written over"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,8 @@ async fn a_code_is_good_once() {
     let back = created(&way, &address, None).await;
     // Somebody else was faster.
     let code = back.split_once("code=").unwrap().1.split('&').next().unwrap().to_owned();
-    let theirs = super::seen(super::client().post(format!("{}/app-manifests/{code}/conversions", way.github.api_url()))).await;
+    let theirs =
+        super::seen(super::client().post(format!("{}/app-manifests/{code}/conversions", way.github.api_url()))).await;
     assert_eq!(theirs.status, 201);
     let page = get(&back).await;
     assert_eq!(page.status, 502, "{}", page.text);
@@ -64,7 +65,8 @@ async fn a_code_is_good_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_lapses() {
-    let way = Way::with(|options| options.timings = Timings { manifest_code: Duration::ZERO, ..Timings::default() }).await;
+    let way =
+        Way::with(|options| options.timings = Timings { manifest_code: Duration::ZERO, ..Timings::default() }).await;
     way.write(&way.config("acme"));
     let mut setup = way.start(&["--url", &way.url()]);
     let page = make(&way, &mut setup).await;
@@ -96,7 +98,7 @@ async fn where_the_key_cannot_be_kept_nobody_is_sent_anywhere() {
     let refused = way.setup(&["--url", &way.url()]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("there would be no place for the App's key"), "{refused:?}");
-    assert!(refused.err.contains("secrets/github-app.pem cannot be written"), "{refused:?}");
+    assert!(refused.err.contains("/secrets cannot be made: file exists"), "{refused:?}");
     assert!(!refused.err.contains("Open this page"), "{refused:?}");
     std::fs::remove_file(way.path("secrets")).unwrap();
 
@@ -236,7 +238,10 @@ async fn a_delivery_that_does_not_arrive_says_what_githubs_log_says() {
     assert!(unasked.err.contains(words) && unasked.err.contains("--set-webhook sets it"), "{unasked:?}");
     let dead = way.setup(&["--url", "http://127.0.0.1:9", "--set-webhook"]).await;
     assert_eq!(dead.code, Some(1), "{dead:?}");
-    assert!(dead.err.contains("`failed to connect to host`: GitHub cannot connect to http://127.0.0.1:9/webhook"), "{dead:?}");
+    assert!(
+        dead.err.contains("`failed to connect to host`: GitHub cannot connect to http://127.0.0.1:9/webhook"),
+        "{dead:?}"
+    );
     // Another secret.
     let (here, theirs) = (format!("{}/webhook", way.url()), secrecy::SecretString::from("another secret of theirs"));
     way.github.set_webhook(&here, Some(theirs));

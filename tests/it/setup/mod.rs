@@ -1,14 +1,16 @@
 //! From nothing to an App that is installed and heard of. The program is a process, GitHub is simulated with its pages, and a
 //! client without a screen plays the person at the browser. `browser` has the same story in a real one.
 
+/// The questions to a person at a terminal.
+mod asked;
 /// The way from nothing, cut off and gone on with.
 mod beginning;
 /// The whole story in Chromium, with `serve`, a job and a runner on real Docker.
 mod browser;
-/// Automation: flags and variables, and an App that exists.
-mod existing;
 /// Another secret, another key, without a lost delivery.
 mod exchange;
+/// Automation: flags and variables, and an App that exists.
+mod existing;
 /// What can go wrong, each with its own words.
 mod failures;
 
@@ -120,8 +122,7 @@ impl Way {
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();
         let log = self.path(&format!("setup-{number}.log"));
         let file = std::fs::File::create(&log).unwrap();
-        let process =
-            Process::spawn(self.command(&all).stderr(file.try_clone().unwrap()).stdout(Stdio::from(file)));
+        let process = Process::spawn(self.command(&all).stderr(file.try_clone().unwrap()).stdout(Stdio::from(file)));
         Running { process, log }
     }
 
@@ -174,7 +175,10 @@ impl Running {
     /// The address of its page.
     async fn page(&mut self) -> String {
         let said = self.says("It answers on this machine alone").await;
-        said.lines().find_map(|line| line.strip_prefix("  http://127.0.0.1:")).map(|rest| format!("http://127.0.0.1:{rest}")).unwrap()
+        said.lines()
+            .find_map(|line| line.strip_prefix("  http://127.0.0.1:"))
+            .map(|rest| format!("http://127.0.0.1:{rest}"))
+            .unwrap()
     }
 
     async fn ended(&mut self) -> (Option<i32>, String) {
