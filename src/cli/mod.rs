@@ -137,15 +137,15 @@ Examples:
     Init(init::InitArgs),
     /// Make a GitHub App, install it, and see its webhook arrive; asks for what it needs. Run again, it goes on where it was.
     #[command(after_help = "\
-Keys and secrets go into files that only their owner reads (./secrets), references to them into the configuration. Variables for
-automation: RUNNERFLEET_SETUP_ORG, _URL, _CLIENT_ID, _PRIVATE_KEY or _PRIVATE_KEY_FILE, _WEBHOOK_SECRET. docs/setup.md has it all.
+Key and secret go into files that only their owner reads (./secrets), references to them into the configuration. For automation \
+there are the variables RUNNERFLEET_SETUP_ORG, _URL, _CLIENT_ID, _PRIVATE_KEY or _PRIVATE_KEY_FILE, and _WEBHOOK_SECRET.
 
 Examples:
   runnerfleet setup
   runnerfleet setup --org acme --url https://ci.example.com --no-browser
-  runnerfleet setup --non-interactive --client-id Iv23liAbCdEf --key-file /run/secrets/app.pem --set-webhook
+  runnerfleet setup --non-interactive --client-id Iv23liAbCdEf --key-file app.pem --set-webhook
   runnerfleet setup --rotate-secret
-  runnerfleet setup --rotate-key ~/Downloads/runnerfleet.2026-11-22.private-key.pem")]
+  runnerfleet setup --rotate-key ~/Downloads/new.private-key.pem")]
     Setup(setup::SetupArgs),
     /// Build the images of pools that have a `build_image`. One whose inputs did not change is left as it is.
     #[command(

@@ -15,12 +15,17 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Visits that wait for the conversation. One person clicks one thing after the other.
 const VISITS: usize = 8;
+
+/// The last page is a few kilobytes, over loopback or somebody's SSH.
+const LAST_PAGE: Duration = Duration::from_secs(2);
 
 /// Why there are no pages.
 #[derive(Debug, thiserror::Error)]
@@ -84,13 +89,22 @@ pub enum Answer {
 /// The pages, open until dropped.
 pub struct Open {
     visits: mpsc::Receiver<Visit>,
-    _stop: DropGuard,
+    stop: DropGuard,
+    served: JoinHandle<()>,
 }
 
 impl Open {
     /// The next visit.
     pub async fn visit(&mut self) -> Option<Visit> {
         self.visits.recv().await
+    }
+
+    /// Ends them, once the page that is on its way has arrived.
+    pub async fn close(self) {
+        let Self { visits, stop, served } = self;
+        drop((visits, stop));
+        // A browser that does not read on holds nobody up.
+        let _ = tokio::time::timeout(LAST_PAGE, served).await;
     }
 }
 
@@ -150,18 +164,13 @@ impl Desk {
             .layer(axum::middleware::from_fn_with_state(shared.clone(), guarded))
             .with_state(shared);
         let (listener, stopped) = (self.listener, stop.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                served = async { axum::serve(listener, routes).await } => {
-                    if let Err(error) = served {
-                        tracing::warn!("the pages on loopback broke: {error}");
-                    }
-                }
-                // Who waits for a page when the conversation is over waits for nothing.
-                () = stopped.cancelled() => {}
+        let served = tokio::spawn(async move {
+            let served = axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::warn!("the pages on loopback broke: {error}");
             }
         });
-        Open { visits, _stop: stop.drop_guard() }
+        Open { visits, stop: stop.drop_guard(), served }
     }
 }
 

@@ -78,13 +78,18 @@ impl Wanted {
         Value::Object(manifest)
     }
 
-    /// The page that takes the manifest.
+    /// The page that takes the manifest, with what it is to give back.
     pub fn form_address(&self, state: &str) -> String {
+        format!("{}?state={state}", self.form_page())
+    }
+
+    /// The page that takes the manifest.
+    pub fn form_page(&self) -> String {
         let path = match &self.owner {
             Owner::Organization(login) => format!("organizations/{login}/settings/apps/new"),
             Owner::Person => "settings/apps/new".to_owned(),
         };
-        format!("{}/{path}?state={state}", self.web_url)
+        format!("{}/{path}", self.web_url)
     }
 
     /// GitHub wants a homepage; the account's is one that is there.

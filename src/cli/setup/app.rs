@@ -2,7 +2,7 @@
 
 use super::place::{Place, owner};
 use super::talk::Talk;
-use super::{PRIVATE_KEY, SetupArgs, WEBHOOK_SECRET, name};
+use super::{INTERRUPTED, PRIVATE_KEY, SetupArgs, WEBHOOK_SECRET, name};
 use crate::cli::{WrongUse, environment, say};
 use crate::config::{self, GitHubAuth};
 use crate::github::{AppFacts, Client, Error, NewApp, convert_manifest};
@@ -14,7 +14,6 @@ use anyhow::{Context, anyhow, bail};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The App, known to GitHub, and where its key is.
@@ -256,8 +255,7 @@ async fn wanted(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<
 async fn needs_a_person(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<()> {
     let wanted = wanted(place, args, talk).await?;
     let manifest = wanted.manifest(&format!("http://127.0.0.1:{}/made", args.port));
-    let page = wanted.form_address("");
-    let shown = serde_json::json!({ "page": page.trim_end_matches("?state="), "manifest": manifest });
+    let shown = serde_json::json!({ "page": wanted.form_page(), "manifest": manifest });
     say(&serde_json::to_string_pretty(&shown).context("writing the manifest")?)?;
     talk.tell(&format!(
         "error: there is no App yet, and GitHub lets only a person make one: run `runnerfleet setup` without --non-interactive, \
@@ -309,9 +307,12 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
                 "somebody came back from GitHub with a state that is not ours; ignored. Begin at the address above, not at an older one",
             ),
             Ok(Some(Visit::Came { code, answer })) => {
-                match convert_manifest(&standing.config.github.api_url, code.expose_secret()).await {
-                    Ok(made) => {
-                        let kept = keep(place, made);
+                talk.begin_critical();
+                let exchanged = convert_manifest(&standing.config.github.api_url, code.expose_secret()).await;
+                let kept = exchanged.map(|made| keep(place, made));
+                let interrupted = talk.end_critical();
+                match kept {
+                    Ok(kept) => {
                         let told = match &kept {
                             Ok((known, _)) => Answer::Made {
                                 name: known.facts.name.clone(),
@@ -322,11 +323,13 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
                         };
                         // Who closed the window reads it in the terminal.
                         let _ = answer.send(told);
+                        open.close().await;
                         let (known, wrote) = kept?;
                         talk.tell(&format!("GitHub made the App `{}` (client id {})", known.facts.slug, known.issuer));
                         wrote.iter().for_each(|path| talk.tell(&format!("wrote {}", path.display())));
-                        // The page that says so is on its way to the browser still.
-                        tokio::time::sleep(LAST_PAGE).await;
+                        if interrupted {
+                            bail!("{}", INTERRUPTED.trim());
+                        }
                         return Ok(known);
                     }
                     Err(error) => {
@@ -340,9 +343,6 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
     }
 }
 
-/// So long the last page has to reach the browser.
-const LAST_PAGE: Duration = Duration::from_millis(300);
-
 /// Why there is no App after all.
 fn no_app(error: &Error, wanted: &Wanted) -> String {
     match error {
@@ -350,18 +350,13 @@ fn no_app(error: &Error, wanted: &Wanted) -> String {
             "GitHub gives nothing for the code: {error}. If GitHub made the App all the same, its key cannot be had this way any \
              more: delete it ({}), or make a key on its page and run `runnerfleet setup --client-id … --key-file …`. To make \
              another: begin again at the address above",
-            apps_page(wanted)
+            wanted.form_page().trim_end_matches("/new")
         ),
         error if error.is_transient() => {
             format!("{error}. The code may be good still: load the page in the browser again in a moment")
         }
         error => format!("{error}. Begin again at the address above"),
     }
-}
-
-fn apps_page(wanted: &Wanted) -> String {
-    let form = wanted.form_address("");
-    form.trim_end_matches("/new?state=").to_owned()
 }
 
 /// Writes down what GitHub shows only once: the key first, then the secret. Says what was written.

@@ -26,6 +26,8 @@ const PRIVATE_KEY: &str = "RUNNERFLEET_SETUP_PRIVATE_KEY";
 /// The variable with the webhook's secret.
 const WEBHOOK_SECRET: &str = "RUNNERFLEET_SETUP_WEBHOOK_SECRET";
 
+const INTERRUPTED: &str = "\ninterrupted; what is done stays done. The same command goes on from there";
+
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
     /// The organization, as an address or as `acme` on github.com; of a personal account one of its repositories (`octo/tool`).
@@ -80,11 +82,18 @@ pub(super) struct SetupArgs {
 pub(super) async fn setup(path: &Path, args: SetupArgs) -> anyhow::Result<ExitCode> {
     let talk = Talk::new(args.non_interactive);
     let mut signals = Signals::new()?;
-    tokio::select! {
-        done = conversation(path, &args, &talk) => done,
-        () = signals.next() => {
-            complain("\ninterrupted; what is done stays done. The same command goes on from there");
-            Ok(ExitCode::from(1))
+    let conversation = conversation(path, &args, &talk);
+    tokio::pin!(conversation);
+    loop {
+        tokio::select! {
+            done = &mut conversation => return done,
+            () = signals.next() => {
+                if !talk.puts_off() {
+                    complain(INTERRUPTED);
+                    return Ok(ExitCode::from(1));
+                }
+                complain("\na moment: GitHub is giving the key, which it does only once");
+            }
         }
     }
 }

@@ -4,16 +4,38 @@ use crate::cli::init::ask::until;
 use crate::cli::{WrongUse, complain};
 use anyhow::Context;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the conversation is held.
 pub(super) struct Talk {
     attended: bool,
+    /// GitHub is giving what it gives only once: being interrupted now would lose it.
+    critical: AtomicBool,
+    /// Somebody wanted to interrupt just then.
+    interrupted: AtomicBool,
 }
 
 impl Talk {
     /// With whoever sits at the terminal; with nobody, where that is said or there is none.
     pub(super) fn new(non_interactive: bool) -> Self {
-        Self { attended: !non_interactive && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() }
+        let attended = !non_interactive && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        Self { attended, critical: AtomicBool::new(false), interrupted: AtomicBool::new(false) }
+    }
+
+    /// From here on until [`Talk::end_critical`] a first Ctrl-C waits.
+    pub(super) fn begin_critical(&self) {
+        self.critical.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody wanted to interrupt meanwhile.
+    pub(super) fn end_critical(&self) -> bool {
+        self.critical.store(false, Ordering::SeqCst);
+        self.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// Whether an interruption has to wait; it is remembered then. The second one is not.
+    pub(super) fn puts_off(&self) -> bool {
+        self.critical.load(Ordering::SeqCst) && !self.interrupted.swap(true, Ordering::SeqCst)
     }
 
     /// Whether somebody can be asked.

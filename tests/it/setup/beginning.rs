@@ -1,5 +1,6 @@
 use super::{Way, behind, get, install, make, mode, post};
-use runnerfleet::simulation::github::JobSpec;
+use runnerfleet::simulation::github::{Fault, JobSpec};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_a_configuration_without_an_app_to_one_that_is_heard_of() {
@@ -45,7 +46,7 @@ async fn from_a_configuration_without_an_app_to_one_that_is_heard_of() {
         "  secrets_file: ./secrets/webhook-secret\n",
         "private_key_file: ./secrets/github-app.pem\n",
         &format!("client_id: {}\n", app.client_id),
-        &format!("  public_url: {}\n", way.url()),
+        &format!("  public_url: '{}'\n", way.url()),
     ] {
         assert!(text.contains(line), "no {line:?} in {text}");
     }
@@ -159,4 +160,25 @@ async fn another_app_leaves_the_key_of_the_first_alone() {
     assert!(way.text().contains("private_key_file: ./secrets/github-app-2.pem"), "{}", way.text());
     let secrets = std::fs::read_to_string(&secret).unwrap();
     assert!(secrets.ends_with(&old) && secrets.lines().count() == 2, "the first App may deliver still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_github_gives_once_is_kept_before_an_interruption_is_heard() {
+    let way = Way::with_config().await;
+    let mut setup = way.start(&["--url", &way.url()]);
+    let address = setup.page().await;
+    let back = super::created(&way, &address, None).await;
+    way.github.faults().next("POST /app-manifests/", Fault::late(Duration::from_secs(2)), 1);
+    let page = tokio::spawn(async move { get(&back).await });
+    way.github.wait_for_requests("POST /app-manifests/", 1, super::PATIENCE).await.unwrap();
+    let said = setup.interrupt().await;
+    assert!(said.contains("a moment: GitHub is giving the key"), "{said}");
+    assert!(said.contains("what is done stays done"), "{said}");
+    assert_eq!(page.await.unwrap().status, 200);
+    assert!(way.path("secrets/github-app.pem").exists() && way.path("secrets/webhook-secret").exists());
+    assert_eq!(way.text(), way.config("acme"));
+    install(&way, "acme").await;
+    let done = way.setup(&["--url", &way.url()]).await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.err.contains("an earlier setup came as far as the key"), "{done:?}");
 }
