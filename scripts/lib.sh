@@ -157,6 +157,12 @@ need_packaging() {
     need docker-compose docker-compose
 }
 
+# A browser without a screen, and what drives it. The second names are Ubuntu's, which are snaps.
+need_browser() {
+    need chromium chromium chromium-browser
+    need chromedriver chromium-driver chromium-chromedriver
+}
+
 check_redis() {
     local found
     found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')

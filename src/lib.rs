@@ -45,6 +45,8 @@ pub mod credentials;
 
 pub mod permissions;
 
+pub mod setup;
+
 pub mod overview;
 
 pub mod images;

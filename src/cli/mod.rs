@@ -26,6 +26,7 @@ mod progress;
 mod scheduler;
 mod select;
 mod serve;
+mod setup;
 mod source;
 mod status;
 mod summary;
@@ -137,6 +138,18 @@ Examples:
         after_help = "Examples:\n  runnerfleet init\n  runnerfleet init --org acme --mode persistent --language node --language php=8.3\n  runnerfleet init --defaults --org https://github.com/acme/web"
     )]
     Init(init::InitArgs),
+    /// Make a GitHub App, install it, and see its webhook arrive; asks for what it needs. Run again, it goes on where it was.
+    #[command(after_help = "\
+Key and secret go into files that only their owner reads (./secrets), references to them into the configuration. For automation \
+there are the variables RUNNERFLEET_SETUP_ORG, _URL, _CLIENT_ID, _PRIVATE_KEY or _PRIVATE_KEY_FILE, and _WEBHOOK_SECRET.
+
+Examples:
+  runnerfleet setup
+  runnerfleet setup --org acme --url https://ci.example.com --no-browser
+  runnerfleet setup --non-interactive --client-id Iv23liAbCdEf --key-file app.pem --set-webhook
+  runnerfleet setup --rotate-secret
+  runnerfleet setup --rotate-key ~/Downloads/new.private-key.pem")]
+    Setup(setup::SetupArgs),
     /// Build the images of pools that have a `build_image`. One whose inputs did not change is left as it is.
     #[command(
         alias = "build-runners-images",
@@ -261,6 +274,7 @@ async fn run(cli: Cli, socket: serve::HandedOver) -> ExitCode {
     };
     let result = match verb {
         Verb::Init(args) => init::init(&path, args),
+        Verb::Setup(args) => setup::setup(&path, args).await,
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Doctor(args) => doctor::doctor(&path, &args).await,
         Verb::Demo(args) => demo::demo(args).await,
@@ -304,6 +318,7 @@ async fn with_config(config: Config, verb: Verb, socket: serve::HandedOver) -> a
         | Verb::StopRunners(_)
         | Verb::RemoveRunners(_)
         | Verb::Init(_)
+        | Verb::Setup(_)
         | Verb::Config(_)
         | Verb::Doctor(_)
         | Verb::Demo(_)

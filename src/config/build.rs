@@ -5,7 +5,7 @@
 
 use super::pool::{Built, Pools, build_all, positive};
 use super::reading::{Placed, Reading, Spot};
-use super::secret::{check_private_key, check_token};
+use super::secret::{check_private_key, check_token, stand_in};
 use super::section::{Field, Key, Section, Slot};
 use super::shape::{self, File};
 use super::{
@@ -134,6 +134,9 @@ fn auth(auth: &shape::Auth, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
         Either::One(token, spot) => check_token(&token, &spot, reading).map(GitHubAuth::Token),
         Either::Neither => {
             let Some(token) = (reading.env)("GITHUB_TOKEN").filter(|token| !token.is_empty()) else {
+                if reading.is_forgiving() {
+                    return Some(GitHubAuth::Token(stand_in()));
+                }
                 let message = "nothing says who the program is at GitHub, and the variable `GITHUB_TOKEN` is not set";
                 reading.problem(&auth.at, message, "give `github.auth.app` (recommended) or `github.auth.token`");
                 return None;
@@ -150,6 +153,7 @@ fn app(app: &shape::App, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
             None
         }
         (Field::Good(id), Field::Absent) | (Field::Absent, Field::Good(id)) => Some(id.value.0.clone()),
+        (Field::Absent, Field::Absent) if reading.is_forgiving() => Some(String::new()),
         (Field::Absent, Field::Absent) => {
             reading.problem(&app.at.missing("client_id"), "is missing", "the App's settings page shows it");
             None
@@ -159,6 +163,7 @@ fn app(app: &shape::App, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
     let private_key = match either("private_key", &app.private_key, &app.private_key_file, &app.at, reading) {
         Either::One(key, spot) => check_private_key(&key, &spot, reading),
         Either::Wrong => None,
+        Either::Neither if reading.is_forgiving() => Some(stand_in()),
         Either::Neither => {
             let hint = "write `private_key: ${NAME}`, or `private_key_file` with the path of the `.pem` file";
             reading.problem(&app.at.missing("private_key"), "is missing", hint);
@@ -210,7 +215,7 @@ fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) ->
         secrets.extend(lines.map(SecretString::from));
     }
     let told = matches!(intake.secrets, Field::Bad) || matches!(intake.secrets_file, Field::Bad);
-    if secrets.is_empty() && !told && (is_needed || !intake.secrets.is_absent()) {
+    if secrets.is_empty() && !told && !reading.is_forgiving() && (is_needed || !intake.secrets.is_absent()) {
         let spot = match &intake.secrets {
             Field::Good(list) => list.spot.clone(),
             Field::Absent | Field::Bad => intake.at.missing("secrets"),

@@ -48,8 +48,16 @@ pub struct SecretSource {
 /// All problems of the file at once.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
-    let text = read(path).map_err(|(message, hint)| Problems::one(Problem::of_file(&name, message, hint)))?;
-    parse(&text, &name, &folder_of(path), env, &hostname())
+    parse(&text(path)?, &name, &folder_of(path), env, &hostname())
+}
+
+/// The text of the file as it is.
+///
+/// # Errors
+/// It cannot be read, or is too large for a configuration.
+pub fn text(path: &Path) -> Result<String, Problems> {
+    let name = path.display().to_string();
+    read(path).map_err(|(message, hint)| Problems::one(Problem::of_file(&name, message, hint)))
 }
 
 /// The folder of the file. Absolute, so that a later change of the working directory changes nothing.
@@ -77,8 +85,28 @@ pub fn parse(
 ) -> Result<Loaded, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let root = tree(text, name)?;
-    let (config, Findings { problems, warnings, notes, secret_files, .. }) =
-        read_tree(&root, text, name, folder, env, hostname);
+    told(read_tree(&root, text, name, folder, env, hostname), name)
+}
+
+/// As [`parse`], of a file whose secrets are not all there yet: where one is missing, something that is none stands for it.
+/// What else the file says can be worked with, before the App is made.
+///
+/// # Errors
+/// All other problems of the text at once.
+pub fn outline(
+    text: &str,
+    name: &str,
+    folder: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Problems> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let root = tree(text, name)?;
+    let reading = Reading::new(name, text, folder, env).before_its_secrets();
+    told(read_with(&root, &hostname(), reading), name)
+}
+
+fn told((config, findings): (Option<Config>, Findings), name: &str) -> Result<Loaded, Problems> {
+    let Findings { problems, warnings, notes, secret_files, .. } = findings;
     match (Problems::from_list(problems), config) {
         (None, Some(config)) => Ok(Loaded { config, warnings, notes, secret_files }),
         (Some(problems), _) => Err(problems),
@@ -121,7 +149,10 @@ pub(super) fn read_tree(
     env: &dyn Fn(&str) -> Option<String>,
     hostname: &str,
 ) -> (Option<Config>, Findings) {
-    let mut reading = Reading::new(name, text, folder, env);
+    read_with(root, hostname, Reading::new(name, text, folder, env))
+}
+
+fn read_with(root: &Node, hostname: &str, mut reading: Reading<'_>) -> (Option<Config>, Findings) {
     if legacy::is_one(root) {
         reading = reading.of_the_former_tool();
         legacy::tell(root, &mut reading);

@@ -43,6 +43,11 @@ impl Wrong {
         Self { guess: Some(guess.into()), ..self }
     }
 
+    /// What follows the value.
+    pub(super) fn says(&self) -> &str {
+        &self.says
+    }
+
     /// What would be right; `open` where the value may be repeated.
     pub(super) fn hint(self, open: bool) -> String {
         self.guess.filter(|_| open).unwrap_or(self.hint)

@@ -34,11 +34,13 @@ mod shape;
 mod summary;
 mod units;
 
-pub use file::{Loaded, SecretSource, load, parse};
+pub use file::{Loaded, SecretSource, load, outline, parse};
 pub use notifications::{Form, Notifications, Rate, Recipient};
+pub use org_url::{OrgPlace, org_place};
 pub use problem::{Problem, Problems};
 pub use schedule::{Schedule, Task, Window};
 pub use schema::schema;
+pub use secret::is_stand_in;
 pub use summary::summary;
 
 use crate::model::{HostId, InstanceId, LabelSet, Patterns, PoolName, Scope};

@@ -18,6 +18,41 @@ pub(super) struct OrgUrl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ApiUrl(pub(super) Option<(Site, String)>);
 
+/// An organization or repository, and the GitHub that it is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgPlace {
+    /// `https://github.com/acme`: as `org_url` has it.
+    pub url: String,
+    /// `https://github.com`: where its pages are.
+    pub web_url: String,
+    /// `https://api.github.com`: where its API is.
+    pub api_url: String,
+    /// The organization or repository.
+    pub scope: Scope,
+}
+
+/// Reads what could stand as `org_url`; `acme` and `acme/web` are short for an address on github.com.
+///
+/// # Errors
+/// It is none; what is wrong with it, and what would be right.
+pub fn org_place(text: &str) -> Result<OrgPlace, String> {
+    let text = text.trim().trim_end_matches('/');
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://github.com/{}", text.strip_prefix("github.com/").unwrap_or(text))
+    };
+    let parsed = OrgUrl::parse(&full).map_err(|wrong| {
+        let says = format!("`{text}` {}", wrong.says());
+        let hint = wrong.hint(true);
+        if hint.is_empty() { says } else { format!("{says}; {hint}") }
+    })?;
+    if parsed.site.is_open_to_others() {
+        return Err(format!("`{text}` has no TLS, and keys would travel there; write `https://`"));
+    }
+    Ok(OrgPlace { url: parsed.url(), web_url: parsed.site.text(), api_url: parsed.site.api_url(), scope: parsed.scope })
+}
+
 /// Scheme, host and port of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Site {
@@ -192,6 +227,23 @@ mod tests {
             assert_eq!((parsed.scope.to_string().as_str(), parsed.url().as_str()), (scope, url), "{text}");
             assert_eq!(parsed.site.api_url(), api, "{text}");
         }
+    }
+
+    #[test]
+    fn a_place_may_be_short_and_is_told_what_is_wrong_with_it() {
+        let place = org_place("acme/web/").unwrap();
+        assert_eq!(
+            (place.url.as_str(), place.api_url.as_str()),
+            ("https://github.com/acme/web", "https://api.github.com")
+        );
+        let place = org_place("https://git.acme.org/o").unwrap();
+        assert_eq!(
+            (place.web_url.as_str(), place.api_url.as_str()),
+            ("https://git.acme.org", "https://git.acme.org/api/v3")
+        );
+        assert!(org_place("http://git.acme.org/o").unwrap_err().contains("has no TLS"));
+        assert!(org_place("https://github.com/enterprises/x").unwrap_err().contains("is an enterprise"));
+        assert!(org_place("a b").is_err());
     }
 
     #[test]

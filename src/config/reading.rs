@@ -23,6 +23,8 @@ pub(super) struct Reading<'a> {
     source: &'a str,
     /// No `version`: a file of the former tool.
     legacy: bool,
+    /// Secrets may be missing still.
+    forgiving: bool,
     problems: Vec<(Spot, String, Option<String>)>,
     warnings: Vec<(Spot, String, Option<String>)>,
     /// What is written in another way today. Only of a file of the former tool.
@@ -110,6 +112,7 @@ impl<'a> Reading<'a> {
             file,
             source,
             legacy: false,
+            forgiving: false,
             problems: Vec::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
@@ -123,6 +126,16 @@ impl<'a> Reading<'a> {
     /// The same, of a file of the former tool.
     pub(super) fn of_the_former_tool(self) -> Self {
         Self { legacy: true, ..self }
+    }
+
+    /// The same, before its secrets are there.
+    pub(super) fn before_its_secrets(self) -> Self {
+        Self { forgiving: true, ..self }
+    }
+
+    /// Whether a secret that is missing is no problem.
+    pub(super) fn is_forgiving(&self) -> bool {
+        self.forgiving
     }
 
     /// Whether this is a file of the former tool: it was more lenient, and had other names for a few keys.

@@ -1,5 +1,6 @@
 //! Secrets: from a variable, from a file, or (with a warning) from the configuration itself.
 
+use super::interpolate::interpolate;
 use super::leaf::{Leaf, Wrong, text_schema};
 use super::node::{Kind, Node};
 use super::reading::{Reading, Scalar, Spot, shortened};
@@ -30,8 +31,30 @@ pub(super) struct SecretFile(pub(super) SecretString);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FilePath(pub(super) PathBuf);
 
+/// Not empty, and usable nowhere.
+const STAND_IN: &str = "given-later";
+
+/// What stands for a secret that is not there yet, where that is no problem.
+pub(super) fn stand_in() -> SecretString {
+    SecretString::from(STAND_IN)
+}
+
+/// Whether it only stands for a secret that is not there yet ([`super::outline`]).
+pub fn is_stand_in(secret: &SecretString) -> bool {
+    secret.expose_secret() == STAND_IN
+}
+
+/// Whether the secret is one that may come later, and is not there now.
+fn comes_later(node: &Node, reading: &Reading<'_>) -> bool {
+    let super::node::Value::Scalar { text, .. } = &node.value else { return false };
+    reading.is_forgiving() && interpolate(text, reading.env).is_err()
+}
+
 impl Decode for Secret {
     fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
+        if comes_later(node, reading) {
+            return Some(Self(stand_in()));
+        }
         let scalar = secret_scalar(node, spot, reading)?;
         // In the file itself only: a variable that happens to start with `file:` is not followed.
         if scalar.written.starts_with("file:") {
@@ -60,6 +83,9 @@ pub(super) fn read_secret(
     reading: &mut Reading<'_>,
     warn: bool,
 ) -> Option<Option<SecretString>> {
+    if comes_later(node, reading) {
+        return Some(None);
+    }
     let scalar = secret_scalar(node, spot, reading)?;
     if scalar.written.starts_with("file:") {
         let path = scalar.text.strip_prefix("file:").unwrap_or(&scalar.text);
@@ -107,6 +133,9 @@ impl Decode for RedisUrl {
 
 impl Decode for SecretFile {
     fn decode(node: &Node, spot: &Spot, reading: &mut Reading<'_>) -> Option<Self> {
+        if comes_later(node, reading) {
+            return Some(Self(stand_in()));
+        }
         let scalar = reading.scalar(node, spot, "the path of a file")?;
         if !looks_like_a_path(&scalar.written) {
             reading.hide(node);
@@ -179,6 +208,9 @@ fn warn_of_inline(spot: &Spot, reading: &mut Reading<'_>) {
 
 fn checked(text: &str, shown: &str, spot: &Spot, reading: &mut Reading<'_>) -> Option<SecretString> {
     if text.trim().is_empty() {
+        if reading.is_forgiving() {
+            return Some(stand_in());
+        }
         reading.problem(spot, format!("{shown} is empty"), "");
         return None;
     }
@@ -203,6 +235,7 @@ fn read_file(path: &str, scalar: &Scalar, spot: &Spot, reading: &mut Reading<'_>
                     }
                     text
                 }
+                Err(_) if reading.is_forgiving() => return Some(stand_in()),
                 Err(why) => {
                     reading.problem(spot, format!("{shown} {why}"), "");
                     return None;
@@ -251,6 +284,7 @@ pub(super) fn check_private_key(key: &SecretString, spot: &Spot, reading: &mut R
     };
     match wrong {
         None => Some(SecretString::from(text)),
+        Some(_) if reading.is_forgiving() => Some(stand_in()),
         Some(wrong) => {
             reading.problem(spot, wrong, hint);
             None

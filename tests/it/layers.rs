@@ -65,6 +65,8 @@ const LAYERS: &[(&str, &str)] = &[
     // What can be wrong: from what was seen to what is said of it (pure), and the looks themselves, which change nothing.
     ("doctor", "config durable github images model overview permissions plan provider"),
     ("doctor::look", "admin clock config doctor durable github model provider"),
+    // The way to an App.
+    ("setup", "config github inbound model permissions webhook"),
     // Joins all of them.
     (
         "app",
@@ -72,7 +74,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "admin adoption app clock config doctor doctor::look durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler service simulation store update",
+        "admin adoption app clock config credentials doctor doctor::look durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler service setup simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),
@@ -82,8 +84,8 @@ const LAYERS: &[(&str, &str)] = &[
 /// types.
 const HOMES: &[(&str, &str)] = &[
     ("anyhow", "app.rs cli"),
-    ("aws_lc_rs", "simulation/keys.rs"),
-    ("axum", "admin app.rs inbound simulation/github webhook"),
+    ("aws_lc_rs", "setup/chance.rs setup/key.rs simulation/keys.rs"),
+    ("axum", "admin app.rs inbound setup/desk.rs setup/receiver.rs simulation/github webhook"),
     ("bollard", "provider/docker"),
     ("clap", "cli simulation/agent"),
     ("clap_complete", "cli"),

@@ -39,6 +39,8 @@ mod provider;
 mod registry;
 /// The scheduler's loop on real stores.
 mod scheduler;
+/// From nothing to an App that is installed and heard of.
+mod setup;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
 mod simulation;
 /// What several of them need.

@@ -78,7 +78,7 @@ pub(super) fn ask(asked: &mut Asked, input: &mut dyn BufRead, output: &mut dyn W
 }
 
 /// The same question until the answer is one; an empty answer is the default.
-fn until<T>(
+pub(in crate::cli) fn until<T>(
     question: &str,
     default: &str,
     input: &mut dyn BufRead,

@@ -1,12 +1,13 @@
 //! `runnerfleet init`: from an empty folder to a file that `deploy` or `serve` can work with.
 
-mod ask;
+pub(in crate::cli) mod ask;
 mod languages;
 mod text;
 
 use super::{complain, say};
 use crate::config::edit::{EditError, rewrite};
 use crate::config::{Problem, Problems, parse};
+use crate::setup::standing::SECRETS_FILE;
 use anyhow::Context;
 use ask::Asked;
 use clap::{Args, ValueEnum};
@@ -18,9 +19,7 @@ use std::process::ExitCode;
 /// Runners of each pool, where nobody says how many.
 const COUNT: u32 = 2;
 /// What stands for the organization until somebody puts theirs there.
-const SOMEBODY: &str = "https://github.com/your-organization";
-/// Where the App's key is looked for.
-const KEY_FILE: &str = "./secrets/github-app.pem";
+pub(in crate::cli) const SOMEBODY: &str = "https://github.com/your-organization";
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -69,6 +68,19 @@ enum Auth {
     App,
 }
 
+/// The text of a file for an App that is still to be made: one pool for jobs at this organization or repository.
+pub(super) fn for_app(org_url: &str) -> String {
+    text::config(&Answers {
+        org: org_url.to_owned(),
+        mode: Mode::Ephemeral,
+        count: COUNT,
+        languages: Vec::new(),
+        pool: None,
+        client_id: Some("given-later".to_owned()),
+        secrets_file: Some(SECRETS_FILE),
+    })
+}
+
 /// All that the file depends on.
 #[derive(Debug, Clone)]
 struct Answers {
@@ -82,6 +94,8 @@ struct Answers {
     pool: Option<String>,
     /// The App's client id; none: a token.
     client_id: Option<String>,
+    /// The file with the webhook's secrets; none: a variable.
+    secrets_file: Option<&'static str>,
 }
 
 pub(super) fn init(path: &Path, args: InitArgs) -> anyhow::Result<ExitCode> {
@@ -193,6 +207,7 @@ fn complete(asked: Asked, version: Option<String>, pool: Option<String>) -> Resu
         languages,
         pool,
         client_id,
+        secrets_file: None,
     })
 }
 
@@ -256,6 +271,7 @@ fn put(path: &Path, text: &str, force: bool) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::standing::KEY_FILE;
 
     fn asked() -> Asked {
         Asked { org: Some("acme".into()), mode: None, count: None, languages: None, auth: None, client_id: None }

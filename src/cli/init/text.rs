@@ -1,7 +1,8 @@
 //! What `init` writes and says.
 
 use super::languages::{Picked, pool_names};
-use super::{Answers, KEY_FILE, Mode, SOMEBODY};
+use super::{Answers, Mode, SOMEBODY};
+use crate::setup::standing::KEY_FILE;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -27,7 +28,7 @@ pub(super) fn config(answers: &Answers) -> String {
     }
     text += &access(answers);
     if answers.mode == Mode::Ephemeral {
-        text += INTAKE;
+        text += &intake(answers);
     }
     text += TAIL;
     text
@@ -154,16 +155,25 @@ github:
     }
 }
 
-const INTAKE: &str = "
+fn intake(answers: &Answers) -> String {
+    let secrets = match answers.secrets_file {
+        None => "  secrets:
+    - ${WEBHOOK_SECRET}              # the same as in the webhook's settings at GitHub
+"
+        .to_owned(),
+        Some(file) => format!("  secrets_file: {file}   # one on each line; all of them are valid\n"),
+    };
+    format!(
+        "
 # GitHub's deliveries (`workflow_job` events) come to https://YOUR-HOST/webhook.
 intake:
   path: /webhook
-  secrets:
-    - ${WEBHOOK_SECRET}              # the same as in the webhook's settings at GitHub
-
+{secrets}
 http:
   listen: 127.0.0.1:8080             # put a proxy with TLS in front
-";
+"
+    )
+}
 
 const TAIL: &str = "
 # Where state is kept.

@@ -53,6 +53,26 @@ pub fn set_keys(text: &str, wishes: &[(&[&str], Wish)]) -> Result<String, NotHer
     Ok(new)
 }
 
+/// The value of a key as it is written, variables not filled in. None where it is not there, or is a section or a list.
+///
+/// # Errors
+/// The text is no YAML.
+pub fn value(text: &str, path: &[&str]) -> Result<Option<String>, NotHere> {
+    let root = read(text, path)?;
+    Ok(find(&root, path).and_then(|node| match &node.value {
+        Value::Scalar { text, .. } => Some(text.clone()),
+        Value::Null | Value::List(_) | Value::Map(_) => None,
+    }))
+}
+
+/// Whether the key is there, with whatever value.
+///
+/// # Errors
+/// The text is no YAML.
+pub fn has(text: &str, path: &[&str]) -> Result<bool, NotHere> {
+    Ok(find(&read(text, path)?, path).is_some())
+}
+
 fn not_here(path: &[&str], line: usize, why: &'static str) -> NotHere {
     NotHere { key_path: path.join("."), line, why }
 }
@@ -273,6 +293,16 @@ mod tests {
             assert_eq!(refused.key_path, "github.auth.app.client_id", "{text}");
         }
         assert!(set_keys("intake: {secrets: [a]}\n", &[(&["intake", "secrets"], Wish::Gone)]).is_err());
+    }
+
+    #[test]
+    fn a_value_is_read_as_it_is_written() {
+        let text = "github:\n  auth: {app: {client_id: \"${APP}\"}}\nintake:\n  secrets: [a]\n";
+        assert_eq!(value(text, APP).unwrap().as_deref(), Some("${APP}"));
+        assert_eq!(value(text, TOKEN).unwrap(), None);
+        assert_eq!(value(text, &["intake", "secrets"]).unwrap(), None);
+        assert!(has(text, &["intake", "secrets"]).unwrap() && !has(text, TOKEN).unwrap());
+        assert!(value("a: [", APP).is_err());
     }
 
     #[test]

@@ -83,12 +83,18 @@ fn check_jwt(token: &str, app: &App, now: Timestamp) -> Result<(), &'static str>
     if !app.exists {
         return Err("'Issuer' claim ('iss') must be an Integer or the client ID of the GitHub App");
     }
-    let key = DecodingKey::from_rsa_pem(app.public_key_pem.as_bytes()).map_err(|_| UNREADABLE)?;
     let mut validation = Validation::new(Algorithm::RS256);
     // The moments are held against this GitHub's clock below, with GitHub's words.
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
-    let claims = jsonwebtoken::decode::<Value>(token, &key, &validation).map_err(|_| UNREADABLE)?.claims;
+    // An App may have several keys: one is made before the other is deleted.
+    let claims = app
+        .public_key_pem
+        .split_inclusive("-----END PUBLIC KEY-----")
+        .filter_map(|pem| DecodingKey::from_rsa_pem(pem.as_bytes()).ok())
+        .find_map(|key| jsonwebtoken::decode::<Value>(token, &key, &validation).ok())
+        .ok_or(UNREADABLE)?
+        .claims;
     let issued_by = match claims.get("iss") {
         Some(Value::String(issuer)) => *issuer == app.client_id || *issuer == app.id.to_string(),
         Some(Value::Number(issuer)) => issuer.as_u64() == Some(app.id),

@@ -291,6 +291,11 @@ impl Handle {
         self.shared.change(|model, _| model.taken_names.push(super::model::slug(name)));
     }
 
+    /// The App's keys are these public ones (PEM) from now on, as a person makes and deletes them on its page.
+    pub fn set_app_keys(&self, public_pems: &[&str]) {
+        self.shared.change(|model, _| model.app.public_key_pem = public_pems.concat());
+    }
+
     /// The App as it is, if there is one.
     pub fn app(&self) -> Option<super::App> {
         Some(lock(&self.shared.model).app.clone()).filter(|app| app.exists)

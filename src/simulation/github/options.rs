@@ -98,7 +98,7 @@ pub struct App {
     pub name: String,
     /// The account that it belongs to; the first one where none is named.
     pub owner: Option<String>,
-    /// The RSA public key (PEM) that its JWTs are held against.
+    /// The RSA public key (PEM) that its JWTs are held against; several, one behind the other, are all valid.
     pub public_key_pem: String,
     /// What it asks of an account.
     pub permissions: BTreeMap<String, String>,

@@ -184,3 +184,30 @@ fn no_secret_comes_out_whatever_is_wrong() {
         assert!(!format!("{problems}{problems:?}").contains("hunter2"), "{line}\n{problems}");
     }
 }
+
+#[test]
+fn a_file_can_be_read_before_its_secrets_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = |_: &str| None;
+    let outline = |text: &str| config::outline(text, "c.yaml", folder.path(), &nothing);
+    let text = format!(
+        "{}github:\n  auth:\n    app:\n      client_id: Iv1.a\n      private_key_file: secrets/app.pem\n",
+        MINIMAL.replace("secrets: [\"${WEBHOOK_SECRET}\"]", "secrets_file: secrets/hook")
+    );
+    let config = outline(&text).unwrap().config;
+    let GitHubAuth::App { issuer, private_key, .. } = &config.github.auth else { panic!("an App") };
+    assert_eq!(issuer, "Iv1.a");
+    assert!(config::is_stand_in(private_key) && config.intake.secrets.iter().all(config::is_stand_in));
+    // Without anything of an App, and with a variable that is not set.
+    let config = outline(MINIMAL).unwrap().config;
+    assert!(matches!(&config.github.auth, GitHubAuth::Token(token) if config::is_stand_in(token)));
+    assert!(config.intake.secrets.iter().all(config::is_stand_in));
+    outline(&MINIMAL.replace("intake:\n  secrets: [\"${WEBHOOK_SECRET}\"]\n", "")).unwrap();
+    // All else is held to what it always is.
+    let wrong = outline(&MINIMAL.replace("id: small", "id: a/b")).unwrap_err();
+    assert_eq!(wrong.iter().map(|problem| problem.key_path.as_str()).collect::<Vec<_>>(), ["runners[0].id"]);
+    // What is there is read.
+    put(&folder.path().join("hook"), "a-secret-of-theirs\n", 0o600);
+    let there = outline(&text.replace("secrets/hook", "hook")).unwrap().config;
+    assert_eq!(there.intake.secrets[0].expose_secret(), "a-secret-of-theirs");
+}

@@ -2,6 +2,8 @@
 
 /// The whole program on real parts.
 pub mod app;
+/// A real browser.
+pub mod browser;
 pub mod docker;
 /// A Docker that goes away and comes back.
 pub mod engine_gate;
