@@ -24,9 +24,9 @@ pub(super) struct HealthArgs {
     pub(super) printing: Printing,
 }
 
-/// One part.
+/// What one part said.
 #[derive(Debug, Serialize)]
-struct Part {
+struct Row {
     part: String,
     ok: bool,
     said: String,
@@ -49,12 +49,12 @@ pub(super) async fn health(config: &Config, args: &HealthArgs) -> anyhow::Result
         return Ok(ExitCode::SUCCESS);
     }
     let parts = client.health().await.context("asking `runnerfleet serve` for its parts")?;
-    let rows: Vec<Part> = parts
+    let rows: Vec<Row> = parts
         .into_iter()
-        .map(|(part, said)| Part { part, ok: said.is_ok(), said: said.unwrap_or_else(|why| why) })
+        .map(|(part, said)| Row { part, ok: said.is_ok(), said: said.unwrap_or_else(|why| why) })
         .collect();
     let columns = [
-        Column { heading: "PART", narrow: true, text: |row: &Part, _| row.part.clone() },
+        Column { heading: "PART", narrow: true, text: |row: &Row, _| row.part.clone() },
         Column { heading: "OK", narrow: true, text: |row, _| if row.ok { "yes" } else { "no" }.to_owned() },
         Column { heading: "SAID", narrow: true, text: |row, _| row.said.clone() },
     ];
