@@ -10,7 +10,7 @@ mod tables;
 mod writer;
 
 pub(crate) use row::Row;
-pub(crate) use tables::{EVENTS, JOBS, LEASES, NOTES, RUNNERS};
+pub(crate) use tables::{EVENTS, JOBS, LEASES, MARKS, NOTES, RUNNERS};
 pub(crate) use writer::{Step, Unavailable, Writer};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
