@@ -5,6 +5,7 @@ pub mod client;
 
 use crate::clock;
 use crate::credentials::Live;
+use crate::missed::report::Missed;
 use crate::model::{PoolName, RunnerName};
 use crate::overview::{Overview, overview};
 use crate::persistent::{Keeper, Order, Progress};
@@ -42,6 +43,8 @@ pub struct Desk {
     pub keeper: Keeper,
     /// Secrets and keys; none where the configuration came from no file.
     pub live: Option<Arc<Live>>,
+    /// What was made good of lost deliveries.
+    pub missed: Missed,
 }
 
 /// `POST /v1/remove`.
@@ -90,7 +93,8 @@ async fn ask_scheduler(State(desk): State<Desk>) -> Result<StatusCode, (StatusCo
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {
     let images = desk.keeper.images().await;
-    Json(overview(&desk.memory.world(), &desk.keeper.config(), &images))
+    let seen = overview(&desk.memory.world(), &desk.keeper.config(), &images);
+    Json(Overview { missed: desk.missed.report(), ..seen })
 }
 
 async fn remove(State(desk): State<Desk>, Json(request): Json<RemoveRequest>) -> Json<RemoveOutcome> {

@@ -103,7 +103,11 @@ impl Budget {
         if let Some(left) = reading.left {
             // Of answers that overtook each other the lower one is the later; a later reset is another window.
             let held = self.left.entry(resource.to_owned()).or_insert(left);
-            *held = if left.reset > held.reset { left } else { Left { remaining: left.remaining.min(held.remaining), ..left } };
+            *held = if left.reset > held.reset {
+                left
+            } else {
+                Left { remaining: left.remaining.min(held.remaining), ..left }
+            };
         }
         if let Some(until) = reading.exhausted_until {
             // The last call of a window succeeds with `remaining: 0`; the next one would be refused.

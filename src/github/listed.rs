@@ -10,7 +10,6 @@ use super::line::{Endpoint, Line, Request};
 use super::transport::Answer;
 use crate::model::{JobEvent, RepoName};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -42,8 +41,8 @@ pub struct Page<T> {
 pub struct RunRow {
     /// GitHub's id of it.
     pub id: u64,
-    /// When something last changed of it.
-    pub updated_at: Option<Timestamp>,
+    /// Whether its repository is private; none where GitHub does not say.
+    pub private: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +53,12 @@ struct RunsAnswer {
 #[derive(Deserialize)]
 struct RunAnswer {
     id: u64,
-    updated_at: Option<Timestamp>,
+    repository: Option<RepositoryAnswer>,
+}
+
+#[derive(Deserialize)]
+struct RepositoryAnswer {
+    private: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +78,8 @@ impl Client {
         let what = format!("list the {status} runs of `{repository}`");
         let query = format!("status={status}&exclude_pull_requests=true&per_page={PER_PAGE}");
         let answer = self.of_repository(repository, &format!("runs?{query}"), Endpoint::Runs, &what, etag).await?;
-        let known = |it: RunAnswer| RunRow { id: it.id, updated_at: it.updated_at };
+        let known =
+            |it: RunAnswer| RunRow { id: it.id, private: it.repository.and_then(|repository| repository.private) };
         page(&answer, &what, |runs: RunsAnswer| runs.workflow_runs.into_iter().map(known).collect())
     }
 

@@ -103,11 +103,7 @@ impl Transport {
 
     /// Sends one request and reads the whole answer, within the time-out. Follows redirects on the same host, with the
     /// same method and body.
-    pub(super) async fn send(
-        &self,
-        request: &Request,
-        bearer: Option<&SecretString>,
-    ) -> Result<Answer, NoAnswer> {
+    pub(super) async fn send(&self, request: &Request, bearer: Option<&SecretString>) -> Result<Answer, NoAnswer> {
         tokio::time::timeout(self.request_timeout, self.follow(request, bearer))
             .await
             .unwrap_or(Err(NoAnswer::TimedOut(self.request_timeout)))
@@ -154,12 +150,7 @@ impl Transport {
         }
     }
 
-    async fn once(
-        &self,
-        asked: &Request,
-        path: &str,
-        bearer: Option<&SecretString>,
-    ) -> Result<Answer, NoAnswer> {
+    async fn once(&self, asked: &Request, path: &str, bearer: Option<&SecretString>) -> Result<Answer, NoAnswer> {
         let mut request = http::Request::builder().method(&asked.method).uri(path);
         if let Some(bearer) = bearer {
             let mut authorization = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))

@@ -61,7 +61,14 @@ fn web() -> Scope {
 }
 
 fn config(url: &str, auth: GitHubAuth) -> GitHub {
-    GitHub { auth, api_url: url.to_owned(), max_concurrent: 10, poll_runners: Duration::from_secs(60) }
+    GitHub {
+        auth,
+        api_url: url.to_owned(),
+        max_concurrent: 10,
+        poll_runners: Duration::from_secs(60),
+        poll_deliveries: None,
+        poll_jobs: None,
+    }
 }
 
 fn as_app(installation: Option<u64>) -> GitHubAuth {
