@@ -3,7 +3,7 @@
 use super::jobs::{Listed as Listing, active, hold};
 use super::read::held_until;
 use super::report::{Looked, Missed};
-use super::turn::{Note, Turn};
+use super::turn::{LOOK, Note, Turn};
 use super::{Parts, Trouble, share};
 use crate::clock;
 use crate::config::GitHubAuth;
@@ -136,7 +136,7 @@ impl Lister {
         missed.tell_jobs(looked(&note.value));
         let began = clock::now();
         if let Some(wait) = note.value.turn.wait(&me, self.every, began) {
-            return Ok(wait.min(self.every));
+            return Ok(wait.min(LOOK));
         }
         if !self.parts.memory.is_ready() {
             // What is known is not read yet: everything would be news.

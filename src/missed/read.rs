@@ -2,7 +2,7 @@
 
 use super::log::{State, Strangers, View, candidates};
 use super::report::{Looked, Missed};
-use super::turn::Note;
+use super::turn::{LOOK, Note};
 use super::{Parts, Trouble, share};
 use crate::clock;
 use crate::config::IntakeMode;
@@ -118,8 +118,7 @@ impl Reader {
         missed.tell_log(note.value.looked());
         let began = clock::now();
         if let Some(wait) = note.value.turn.wait(&me, self.every, began) {
-            // Somebody may end earlier than was said.
-            return Ok(wait.min(self.every));
+            return Ok(wait.min(LOOK));
         }
         note.value.turn.take(&me, began);
         note.write(store.as_ref()).await?;

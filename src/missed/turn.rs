@@ -13,6 +13,10 @@ use tracing::warn;
 /// as its fetches.
 const LAPSE: Duration = Duration::from_secs(60);
 
+/// While another manager has the turn, the note is looked at so often: what it did is shown here too, and when it dies its work
+/// goes on.
+pub(super) const LOOK: Duration = Duration::from_secs(5);
+
 /// A moment further ahead than this was written by a clock that jumped. As long as GitHub's own waits at most.
 const FURTHEST: Duration = Duration::from_secs(2 * 60 * 60);
 
