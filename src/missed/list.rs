@@ -33,6 +33,12 @@ const PAGES: usize = 10;
 /// minute.
 const QUESTIONS: u64 = 400;
 
+/// Fewer questions find nothing: two lists of runs, and some runs.
+const WORTH_IT: u64 = 6;
+
+/// At the start there is the most to find: it may be asked as much as in so much time.
+const AT_FIRST: Duration = Duration::from_secs(10 * 60);
+
 /// Which repositories there are is asked so often.
 const REPOSITORIES_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -75,6 +81,7 @@ pub(super) async fn follow(parts: Parts, missed: Missed, every: Duration) {
         given: Vec::new(),
         given_at: None,
         remembered: BTreeMap::new(),
+        asked_at: BTreeMap::new(),
         suspects: BTreeSet::new(),
     };
     let mut told = false;
@@ -112,6 +119,8 @@ struct Lister {
     given_at: Option<Timestamp>,
     /// By the question.
     remembered: BTreeMap<String, Remembered>,
+    /// When an account was last asked about: what may be asked grows from then on.
+    asked_at: BTreeMap<String, Timestamp>,
     /// What the last round showed, and was too young to be told from an event on its way.
     suspects: BTreeSet<String>,
 }
@@ -327,11 +336,13 @@ impl Lister {
     }
 
     /// Whether the round may ask one more question, which it then has.
-    fn may_ask(&self, repository: &RepoName, question: &str, round: &mut Round) -> bool {
+    fn may_ask(&mut self, repository: &RepoName, question: &str, round: &mut Round) -> bool {
         let account = repository.owner().to_lowercase();
-        let left = self.parts.client.left_for(&account);
-        let share = || share::questions(left, self.every, QUESTIONS, clock::now());
-        let counted = round.counted.entry(account).or_insert_with(share);
+        if !round.counted.contains_key(&account) {
+            let share = self.share_of(&account);
+            round.counted.insert(account.clone(), share);
+        }
+        let counted = round.counted.entry(account).or_default();
         if round.questions == 0 || *counted == 0 {
             return false;
         }
@@ -339,6 +350,18 @@ impl Lister {
         *counted -= 1;
         round.asked.insert(question.to_owned());
         true
+    }
+
+    /// What may be asked about an account in this round. Where it is next to nothing, it is saved up for a later one.
+    fn share_of(&mut self, account: &str) -> u64 {
+        let now = clock::now();
+        let saved_for = self.asked_at.get(account).map_or(AT_FIRST, |at| age(now, *at));
+        let share = share::questions(self.parts.client.left_for(account), saved_for, QUESTIONS, now);
+        if share < WORTH_IT {
+            return 0;
+        }
+        self.asked_at.insert(account.to_owned(), now);
+        share
     }
 
     fn etag(&self, question: &str) -> Option<String> {

@@ -126,12 +126,13 @@ impl Reader {
         let work = self.read(&mut note).await;
         let left = self.parts.client.left_for_the_app();
         let pause = match &work {
-            Ok(()) => share::pause(left, self.every, clock::now()),
-            Err(Trouble::Overtaken) => return work.map(|()| self.every),
+            Ok(true) => share::pause(left, self.every, clock::now()),
+            Ok(false) => share::pause(left, self.every.min(share::MINUTE), clock::now()),
+            Err(Trouble::Overtaken) => return work.map(|_| self.every),
             Err(trouble) => held_until(trouble).map_or(PAUSE, |until| age(until, clock::now())),
         };
         let next = after(if work.is_ok() { began } else { clock::now() }, pause);
-        if work.is_ok() {
+        if matches!(work, Ok(true)) {
             note.value.read_at = Some(clock::now());
         }
         note.value.turn.end(next);
@@ -143,8 +144,8 @@ impl Reader {
         Ok(age(next, clock::now()))
     }
 
-    /// The newest page, then what is left of a gap, as far as the round goes.
-    async fn read(&mut self, note: &mut Note<State>) -> Result<(), Trouble> {
+    /// The newest page, then what is left of a gap, as far as the round goes. False where something is left for the next one.
+    async fn read(&mut self, note: &mut Note<State>) -> Result<bool, Trouble> {
         let client = self.parts.client.clone();
         if client.app_number().is_none() {
             client.app().await?;
@@ -171,7 +172,7 @@ impl Reader {
         outcome
     }
 
-    async fn read_pages(&mut self, note: &mut Note<State>, round: &mut Round) -> Result<(), Trouble> {
+    async fn read_pages(&mut self, note: &mut Note<State>, round: &mut Round) -> Result<bool, Trouble> {
         let client = self.parts.client.clone();
         let newest = client.delivery_page(None).await?;
         let done = self.deal_with(&newest.deliveries, note, round).await;
@@ -181,10 +182,10 @@ impl Reader {
         self.renew(note).await?;
         // What is not done now is on the newest pages of the next round as well.
         if !done? {
-            return Ok(());
+            return Ok(false);
         }
         for _ in 1..PAGES {
-            let Some(gap) = note.value.gap.clone() else { return Ok(()) };
+            let Some(gap) = note.value.gap.clone() else { return Ok(true) };
             let page = match client.delivery_page(gap.cursor.as_deref()).await {
                 Err(Error::Invalid { message, .. }) if gap.cursor.is_some() => {
                     debug!("GitHub does not know the place in its log any more, and it is looked for: {message}");
@@ -200,10 +201,10 @@ impl Reader {
             }
             self.renew(note).await?;
             if !done? {
-                return Ok(());
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(note.value.gap.is_none())
     }
 
     /// Writes down how far it is, and that it goes on.

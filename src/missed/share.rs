@@ -17,6 +17,9 @@ const OF_AN_ACCOUNT: u64 = 4;
 /// payloads leave room for a person with `runnerfleet deliveries`.
 const FETCHES_PER_MINUTE: u64 = 600;
 
+/// In which so many are allowed: what a round left over, the next one takes up after this time, however long the rhythm is.
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
 /// However short the rhythm is.
 const FETCHES_LEAST: u64 = 20;
 
@@ -35,12 +38,12 @@ pub(super) fn pause(left: Option<Left>, every: Duration, now: Timestamp) -> Dura
     every.max(age(left.reset, now) / readings)
 }
 
-/// So many questions that count may be asked about an account's jobs in a round of this rhythm; at most `most`.
-pub(super) fn questions(left: Option<Left>, every: Duration, most: u64, now: Timestamp) -> u64 {
+/// So many questions that count may be asked about an account's jobs now, where none were for so long; at most `most`.
+pub(super) fn questions(left: Option<Left>, since: Duration, most: u64, now: Timestamp) -> u64 {
     let Some(left) = left else { return most };
     let share = u128::from(left.remaining / OF_AN_ACCOUNT);
-    let until_full = age(left.reset, now).max(every).as_millis().max(1);
-    u64::try_from(share * every.as_millis() / until_full).unwrap_or(u64::MAX).min(most)
+    let until_full = age(left.reset, now).max(since).as_millis().max(1);
+    u64::try_from(share * since.as_millis() / until_full).unwrap_or(u64::MAX).min(most)
 }
 
 #[cfg(test)]
@@ -49,7 +52,6 @@ mod tests {
     use crate::model::after;
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-    const MINUTE: Duration = Duration::from_secs(60);
 
     fn left(remaining: u64, secs: u64) -> Option<Left> {
         Some(Left { limit: 5000, remaining, reset: after(NOW, Duration::from_secs(secs)) })

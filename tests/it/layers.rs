@@ -34,7 +34,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("webhook", "clock config inbound model plan queue"),
     ("ingest", "clock config model plan queue reconcile::memory store"),
     // The other way in: what was sent and never arrived goes through the receiver's judgement into the queue.
-    ("missed", "clock config github model queue reconcile::memory store webhook"),
+    ("missed", "clock config github missed::report model queue reconcile::memory store webhook"),
     ("missed::report", ""),
     ("notify", "clock config model notify::event notify::template"),
     ("scheduler", "clock config model notify notify::event store"),

@@ -3,9 +3,9 @@
 
 use super::faults::{WebhookFault, WebhookFaults};
 use super::model::Announcement;
+use super::model::earlier;
 use super::options::{App, WebhookTarget};
 use super::seed::Seed;
-use super::model::earlier;
 use super::{clock, lock};
 use bytes::Bytes;
 use jiff::Timestamp;

@@ -23,10 +23,7 @@ async fn two_managers_share_one_reading_and_one_takes_over_when_the_other_dies()
     until("both know of a reading", || read_at(&first).is_some() && read_at(&second).is_some()).await;
     assert_eq!(read_at(&first), read_at(&second), "it was the same one");
     assert_eq!((bed.count(PAGES), first.made_good(), second.made_good()), (1, 30, 30));
-    until("the jobs are in the store", || {
-        jobs.iter().all(|job| first.is_queued(*job) || second.is_queued(*job))
-    })
-    .await;
+    until("the jobs are in the store", || jobs.iter().all(|job| first.is_queued(*job) || second.is_queued(*job))).await;
     none_twice(&bed.fetched());
     first.kill().await;
     second.kill().await;

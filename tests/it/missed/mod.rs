@@ -7,7 +7,6 @@ mod managers;
 mod outage;
 mod trouble;
 
-use crate::support::app::PATIENCE;
 use crate::support::fleet;
 use crate::support::openapi::{check_request, check_response};
 use jiff::Timestamp;
@@ -29,6 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The log of deliveries, a page at a time.
 const PAGES: &str = "GET /app/hook/deliveries";
@@ -102,7 +104,10 @@ impl Bed {
     /// Which deliveries were fetched, each as often as it was.
     fn fetched(&self) -> Vec<String> {
         let exchanges = self.github.exchanges().into_iter();
-        exchanges.filter(|it| format!("GET {}", it.template) == PAYLOADS && it.status == 200).map(|it| it.path).collect()
+        exchanges
+            .filter(|it| format!("GET {}", it.template) == PAYLOADS && it.status == 200)
+            .map(|it| it.path)
+            .collect()
     }
 
     /// Until so many readings of the log have begun since now.

@@ -1,7 +1,6 @@
 //! An hour in which nothing arrived.
 
-use super::{Bed, PAGES, PAYLOADS, job, none_twice, until};
-use crate::support::app::PATIENCE;
+use super::{Bed, PAGES, PATIENCE, PAYLOADS, job, none_twice, until};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);

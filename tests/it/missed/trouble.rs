@@ -26,11 +26,12 @@ async fn away_it_is_waited_for_and_what_was_lost_is_made_good_afterwards() {
 async fn payloads_that_cannot_be_had_now_are_fetched_later_and_those_that_came_are_not_lost() {
     let bed = Bed::start(|_, _| {}).await;
     let jobs = bed.lose(12, OVER).await;
-    // Three tries of one of them fail, and the round ends.
-    bed.github.faults().next(PAYLOADS, Fault::status(500), 3);
+    // Of the four that are fetched at once all three tries fail, and the round ends.
+    bed.github.faults().next(PAYLOADS, Fault::status(500), 12);
     let manager = bed.manager().await;
     manager.knows(&jobs).await;
-    assert_eq!(manager.made_good(), 12);
+    until("all of them are counted", || manager.made_good() == 12).await;
+    none_twice(&bed.fetched());
     bed.finish();
 }
 
