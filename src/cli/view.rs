@@ -148,7 +148,7 @@ fn missed(overview: &Overview) -> Vec<String> {
         let last = looked.last_made_good.map(|at| format!(", the last {}", ago(Some(at)))).unwrap_or_default();
         let rest = looked.still_to.map(|to| format!("; still to be read back to {to:.0}")).unwrap_or_default();
         let trouble = looked.trouble.as_ref().map(|why| format!("; now it cannot be: {why}")).unwrap_or_default();
-        format!("{what}: read {}, {} {things} made good{last}{rest}{trouble}", ago(looked.at), looked.made_good)
+        format!("{what}: read {}, {things} made good: {}{last}{rest}{trouble}", ago(looked.at), looked.made_good)
     };
     let log = overview.missed.log.iter().map(|it| line("GitHub's log of deliveries", it, "deliveries"));
     let jobs = overview.missed.jobs.iter().map(|it| line("GitHub's lists of queued jobs", it, "jobs"));

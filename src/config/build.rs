@@ -245,7 +245,7 @@ fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) ->
         Some(shape::IntakeMode::Webhook) | None => IntakeMode::Webhook,
     };
     // What is read from GitHub's log needs no signature: it comes over our own connection.
-    let is_needed = is_needed && mode == IntakeMode::Webhook;
+    let is_needed = is_needed && mode == IntakeMode::Webhook && !matches!(intake.mode, Field::Bad);
     let told = matches!(intake.secrets, Field::Bad) || matches!(intake.secrets_file, Field::Bad);
     if secrets.is_empty() && !told && (is_needed || !intake.secrets.is_absent()) {
         let spot = match &intake.secrets {

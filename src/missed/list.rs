@@ -168,7 +168,10 @@ impl Lister {
         self.remembered.retain(|question, _| round.asked.contains(question));
         self.suspects = std::mem::take(&mut round.suspects);
         if round.made_good > 0 {
-            info!("made good: {} jobs of which no delivery came", round.made_good);
+            match round.made_good {
+                1 => info!("made good: a job of which no delivery came"),
+                some => info!("made good: {some} jobs of which no delivery came"),
+            }
             note.value.made_good += round.made_good;
             note.value.last_made_good = Some(clock::now());
         }

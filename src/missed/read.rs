@@ -165,6 +165,8 @@ impl Reader {
         if round.made_good > 0 {
             if self.pulls {
                 debug!("{} deliveries were read from GitHub's log", round.made_good);
+            } else if round.made_good == 1 {
+                info!("made good: a delivery that never arrived");
             } else {
                 info!("made good: {} deliveries that never arrived", round.made_good);
             }

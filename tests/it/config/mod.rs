@@ -3,6 +3,7 @@
 mod faults;
 mod files;
 mod fuzz;
+mod intake;
 mod legacy;
 mod notifications;
 mod pools;

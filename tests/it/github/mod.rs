@@ -6,6 +6,8 @@ mod app_life;
 mod failures;
 /// Limits: waiting as told, and not asking meanwhile.
 mod limits;
+/// The log, runs and jobs in pages, and what is left of the limits.
+mod listed;
 /// `app-manifest.json`, against what the client asks for.
 mod manifest;
 /// Runners, groups and jobs.

@@ -123,7 +123,8 @@ async fn what_is_none_of_ours_is_fetched_once_or_not_at_all() {
 async fn a_reading_that_was_cut_off_goes_on_where_it_was() {
     let bed = Bed::start(|config, options| {
         config.github.poll_deliveries = Some(Duration::from_secs(4));
-        options.limits = Limits { core: 64, ..Limits::default() };
+        // In little time, or the next reading would be saved up for.
+        options.limits = Limits { core: 64, window: Duration::from_secs(15), ..Limits::default() };
     })
     .await;
     let jobs = bed.lose(150, Duration::from_secs(3600)).await;

@@ -1,7 +1,8 @@
 //! An hour in which nothing arrived.
 
 use super::{Bed, PAGES, PATIENCE, PAYLOADS, job, none_twice, until};
-use std::time::Duration;
+use runnerfleet::config::IntakeMode;
+use std::time::{Duration, Instant};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -60,5 +61,39 @@ async fn lost_ends_are_made_good_as_well() {
         assert_eq!(manager.memory.job(job).1.unwrap().queued_at, None, "it never was demand");
     }
     assert_eq!(manager.state(ran).unwrap().runner().map(ToString::to_string).as_deref(), Some("other-1"));
+    bed.finish();
+}
+
+/// The measure of docs/lost-deliveries.md: what the intake by GitHub's log costs. Each job comes right after a reading, so each
+/// waits for the longest time that there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_pull_costs() {
+    let every = Duration::from_secs(2);
+    let bed = Bed::start(|config, _| {
+        config.intake.mode = IntakeMode::Pull;
+        config.intake.secrets.clear();
+        config.github.poll_deliveries = Some(every);
+    })
+    .await;
+    let manager = bed.manager().await;
+    bed.readings(1).await;
+    let before = bed.count(PAGES);
+    let mut longest = Duration::ZERO;
+    for _ in 0..6 {
+        let began = Instant::now();
+        let job = bed.github.queue_job(job());
+        manager.knows(&[job]).await;
+        longest = longest.max(began.elapsed());
+    }
+    let readings = bed.count(PAGES) - before;
+    println!(
+        "6 jobs with a reading every {} s: {readings} readings of a page each, {} payloads; the longest wait until a job is \
+         known was {} ms",
+        every.as_secs(),
+        bed.count(PAYLOADS),
+        longest.as_millis()
+    );
+    assert_eq!(bed.count(PAYLOADS), 6, "a payload for each delivery, and no other call for it");
+    none_twice(&bed.fetched());
     bed.finish();
 }
