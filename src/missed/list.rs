@@ -1,7 +1,6 @@
 //! The loop that lists the queued jobs of active repositories: it finds those of which GitHub sent nothing.
 
 use super::jobs::{Listed as Listing, active, hold};
-use super::read::held_until;
 use super::report::{Looked, Missed};
 use super::turn::{LOOK, Note, Turn};
 use super::{Parts, Trouble, share};
@@ -104,7 +103,7 @@ pub(super) async fn follow(parts: Parts, missed: Missed, every: Duration) {
                 if !std::mem::replace(&mut told, true) {
                     warn!("queued jobs are not looked for now: {trouble}");
                 }
-                held_until(&trouble).map_or(PAUSE, |until| age(until, clock::now())).max(PAUSE.min(every))
+                trouble.pause(PAUSE.min(every), clock::now())
             }
         };
         tokio::time::sleep(pause).await;
@@ -180,7 +179,7 @@ impl Lister {
                 note.value.read_at = Some(clock::now());
                 after(began, self.every)
             }
-            Err(trouble) => held_until(trouble).unwrap_or_else(|| after(clock::now(), PAUSE.min(self.every))),
+            Err(trouble) => after(clock::now(), trouble.pause(PAUSE.min(self.every), clock::now())),
         };
         note.value.turn.end(next);
         let ended = note.write(store.as_ref()).await;
@@ -198,9 +197,8 @@ impl Lister {
                 note.write(self.parts.store.as_ref()).await?;
             }
             match self.look_into(&repository, round).await {
-                Ok(()) => {}
-                // One that is gone, renamed or closed to us; the others are not.
-                Err(Trouble::GitHub(Error::NotFound { .. } | Error::Invalid { .. })) => {}
+                // One may be gone, renamed or closed to us; the others are not.
+                Ok(()) | Err(Trouble::GitHub(Error::NotFound { .. } | Error::Invalid { .. })) => {}
                 Err(trouble) => return Err(trouble),
             }
         }

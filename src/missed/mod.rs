@@ -15,12 +15,15 @@ mod share;
 mod turn;
 
 use crate::config::Config;
-use crate::github::Client;
+use crate::github::{Client, Error};
+use crate::model::age;
 use crate::queue::{Queue, QueueError};
 use crate::reconcile::memory::Memory;
 use crate::store::{Store, StoreError};
+use jiff::Timestamp;
 use report::Missed;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What both loops need.
@@ -49,10 +52,22 @@ enum Trouble {
     Queue(#[from] QueueError),
     /// GitHub.
     #[error(transparent)]
-    GitHub(#[from] crate::github::Error),
+    GitHub(#[from] Error),
     /// The note was written by somebody else: another manager is at it.
     #[error("another manager took it over")]
     Overtaken,
+}
+
+impl Trouble {
+    /// How long it is left alone: as long as GitHub says, or `pause`; what a person has to mend is tried no more often than each
+    /// minute.
+    fn pause(&self, pause: Duration, now: Timestamp) -> Duration {
+        match self {
+            Self::GitHub(Error::RateLimited { until, .. }) => age(*until, now).max(pause),
+            Self::GitHub(error) if !error.is_transient() => pause.max(share::MINUTE),
+            Self::GitHub(_) | Self::Store(_) | Self::Queue(_) | Self::Overtaken => pause,
+        }
+    }
 }
 
 /// Reads GitHub's log again and again until `stop`. Where the configuration has no rhythm for it, it ends at once.

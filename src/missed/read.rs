@@ -56,24 +56,15 @@ pub(super) async fn follow(parts: Parts, missed: Missed, every: Duration) {
             }
             Err(Trouble::Overtaken) => every,
             Err(trouble) => {
-                let until = held_until(&trouble);
                 missed
                     .tell_log(Looked { trouble: Some(trouble.to_string()), ..missed.report().log.unwrap_or_default() });
                 if !std::mem::replace(&mut told, true) {
                     warn!("GitHub's log of deliveries is not read for now: {trouble}");
                 }
-                until.map_or(PAUSE, |until| age(until, clock::now())).max(PAUSE.min(every))
+                trouble.pause(PAUSE.min(every), clock::now())
             }
         };
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// Until when GitHub wants to be left alone.
-pub(super) fn held_until(trouble: &Trouble) -> Option<Timestamp> {
-    match trouble {
-        Trouble::GitHub(Error::RateLimited { until, .. }) => Some(*until),
-        _ => None,
     }
 }
 
@@ -129,7 +120,7 @@ impl Reader {
             Ok(true) => share::pause(left, self.every, clock::now()),
             Ok(false) => share::pause(left, self.every.min(share::MINUTE), clock::now()),
             Err(Trouble::Overtaken) => return work.map(|_| self.every),
-            Err(trouble) => held_until(trouble).map_or(PAUSE, |until| age(until, clock::now())),
+            Err(trouble) => trouble.pause(PAUSE.min(self.every), clock::now()),
         };
         let next = after(if work.is_ok() { began } else { clock::now() }, pause);
         if matches!(work, Ok(true)) {

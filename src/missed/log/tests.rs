@@ -32,10 +32,11 @@ fn page(deliveries: Vec<Delivery>, next: Option<&str>) -> DeliveryPage {
 }
 
 /// The guids of what is to be fetched.
-fn due(entries: &[Delivery], change: impl FnOnce(&mut View<'_>)) -> Vec<String> {
-    let (taken, aside, strangers) = (BTreeSet::new(), BTreeSet::new(), Strangers::default());
-    let mut view =
-        View { down_to: ago(600), now: NOW, pulls: false, taken: &taken, aside: &aside, strangers: &strangers };
+fn due<'a>(entries: &[Delivery], change: impl FnOnce(&mut View<'a>)) -> Vec<String> {
+    static TAKEN: BTreeSet<String> = BTreeSet::new();
+    static ASIDE: BTreeSet<u64> = BTreeSet::new();
+    static NOBODY: Strangers = Strangers { installations: BTreeSet::new(), repositories: BTreeSet::new() };
+    let mut view = View { down_to: ago(600), now: NOW, pulls: false, taken: &TAKEN, aside: &ASIDE, strangers: &NOBODY };
     change(&mut view);
     candidates(entries, &view).into_iter().map(|it| it.guid.clone()).collect()
 }

@@ -7,7 +7,7 @@ use runnerfleet::model::HostId;
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_managers_share_one_reading_and_one_takes_over_when_the_other_dies() {
+async fn two_managers_share_one_reading() {
     let redis = RedisServer::start();
     let bed = Bed::start(|config, _| {
         config.store.backend = Backend::Redis(redis.config());
@@ -28,10 +28,27 @@ async fn two_managers_share_one_reading_and_one_takes_over_when_the_other_dies()
     first.kill().await;
     second.kill().await;
 
-    // The same host again, and the other one with a rhythm of its own: it is not its turn for ten minutes, nor anybody's.
-    other.github.poll_deliveries = Some(Duration::from_secs(600));
     let second = Manager::start(&other).await;
     until("it has seen the note", || read_at(&second).is_some()).await;
     assert_eq!(bed.count(PAGES), 1, "a restart alone is no reason to read again");
+    bed.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_dies_the_other_reads_on() {
+    let redis = RedisServer::start();
+    let bed = Bed::start(|config, _| config.store.backend = Backend::Redis(redis.config())).await;
+    let first = bed.manager().await;
+    let mut other = bed.config.clone();
+    other.host = HostId::new("there");
+    let second = Manager::start(&other).await;
+    bed.lose(2, OVER).await;
+    until("they are made good", || first.made_good() == 2).await;
+    first.kill().await;
+    // In the worst case it died in the middle of a reading, which lapses after a minute.
+    let jobs = bed.lose(2, OVER).await;
+    second.knows(&jobs).await;
+    until("it has done it", || second.made_good() == 4).await;
+    none_twice(&bed.fetched());
     bed.finish();
 }
