@@ -1,12 +1,14 @@
 //! The composition: which parts there are, and how they are joined. Reads top to bottom.
 
 use crate::admin::{self, Desk};
-use crate::config::{Backend, Config};
+use crate::config::{Backend, Config, IntakeMode};
 use crate::credentials::Live;
 use crate::github::Client;
 use crate::inbound::Inbound;
 use crate::ingest;
 use crate::maintenance::Maintenance;
+use crate::missed;
+use crate::missed::report::Missed;
 use crate::notify::Notifier;
 use crate::persistent::{self, Keeper, Reread};
 use crate::provider::Provider;
@@ -252,6 +254,18 @@ pub async fn start_on(
     loops.spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
     loops.spawn(reconcile::run(config.clone(), memory.clone(), executor.clone(), actions.clone(), stop.clone()));
 
+    // What GitHub sent and never arrived, and what it never sent.
+    let missed = Missed::default();
+    let missing = missed::Parts {
+        config: config.clone(),
+        queue: queue.clone(),
+        store: store.clone(),
+        client: client.clone(),
+        memory: memory.clone(),
+    };
+    loops.spawn(missed::read_log(missing.clone(), missed.clone(), stop.clone()));
+    loops.spawn(missed::list_jobs(missing, missed.clone(), stop.clone()));
+
     // Persistent runners: what they are wanted to be, they are.
     loops.spawn(keeper.clone().keep(stop.clone()));
 
@@ -262,16 +276,18 @@ pub async fn start_on(
     }
 
     // The receiver, and the desk for the verbs.
-    let readiness = Arc::new(Probes::new(store, provider, client.clone()));
+    let readiness = Arc::new(Probes::new(store, provider, client.clone()).with_missed(missed.clone(), &config));
     let mut receiver = Receiver::new(config.clone(), Some(queue), readiness.clone());
     receiver.installations = memory.installations_bell();
+    let known = client.clone();
+    receiver.app = Arc::new(move || known.app_number());
     loops.spawn(receiver.sources.clone().keep_current(client.clone(), stop.clone()));
     // Secrets and keys may change while all this runs.
     let live = file.map(|file| Arc::new(Live::new(&config, file.reread, receiver.secrets.clone(), client.clone())));
     if let Some(live) = &live {
         loops.spawn(live.clone().follow(stop.clone()));
     }
-    let desk = Desk { memory: memory.clone(), executor, keeper: keeper.clone(), live: live.clone(), readiness };
+    let desk = Desk { memory: memory.clone(), executor, keeper: keeper.clone(), live: live.clone(), readiness, missed };
     let desk = admin::router(desk);
     let desk_stop = stop.clone();
     let received = tokio::spawn(inbound.serve(listener, webhook::router(receiver), door.clone()));
@@ -281,7 +297,9 @@ pub async fn start_on(
             warn!("the local socket broke: {error}");
         }
     });
-    if config.intake.secrets.is_empty() {
+    if config.intake.mode == IntakeMode::Pull {
+        info!(%addr, "jobs are read from GitHub's log, and none are received; /healthz and /readyz answer on {scheme}://{addr}");
+    } else if config.intake.secrets.is_empty() {
         info!(%addr, "no pool is made for jobs, so none are received; /healthz and /readyz answer on {scheme}://{addr}");
     } else {
         info!(%addr, "listening on {scheme}://{addr}{}", config.intake.path);

@@ -17,6 +17,8 @@ pub mod inbound;
 
 pub mod webhook;
 
+pub mod missed;
+
 pub mod queue;
 
 pub mod ingest;

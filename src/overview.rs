@@ -2,6 +2,7 @@
 //! and `serve` answers with it on its local socket.
 
 use crate::config::Config;
+use crate::missed::report::Report;
 use crate::model::{
     Change, Container, ContainerStatus, Evidence, ImageId, Job, JobState, LabelSet, Observed, RegistrationStatus,
     Runner, RunnerName, StateName, Wanted,
@@ -29,6 +30,9 @@ pub struct Overview {
     pub jobs: Vec<JobRow>,
     /// What the reconciler would do now.
     pub actions: Vec<ActionRow>,
+    /// What was made good of lost deliveries; `serve` alone knows it.
+    #[serde(default)]
+    pub missed: Report,
 }
 
 /// One runner.
@@ -176,6 +180,7 @@ pub fn overview(world: &World, config: &Config, images: &BTreeMap<String, ImageI
         runners,
         jobs: job_rows(world, config, &decided),
         actions: decided.actions.iter().map(action_row).collect(),
+        missed: Report::default(),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod client;
 
 use crate::clock;
 use crate::credentials::Live;
+use crate::missed::report::Missed;
 use crate::model::{PoolName, RunnerName};
 use crate::overview::{Overview, overview};
 use crate::persistent::{Keeper, Order, Progress};
@@ -46,6 +47,8 @@ pub struct Desk {
     pub live: Option<Arc<Live>>,
     /// Asks the parts, as `/readyz` does.
     pub readiness: Arc<dyn Readiness>,
+    /// What was made good of lost deliveries.
+    pub missed: Missed,
 }
 
 /// `GET /v1/health`: part -> what it said, or why it is not there.
@@ -104,7 +107,8 @@ async fn health(State(desk): State<Desk>) -> Json<Parts> {
 
 async fn show(State(desk): State<Desk>) -> Json<Overview> {
     let images = desk.keeper.images().await;
-    Json(overview(&desk.memory.world(), &desk.keeper.config(), &images))
+    let seen = overview(&desk.memory.world(), &desk.keeper.config(), &images);
+    Json(Overview { missed: desk.missed.report(), ..seen })
 }
 
 async fn remove(State(desk): State<Desk>, Json(request): Json<RemoveRequest>) -> Json<RemoveOutcome> {

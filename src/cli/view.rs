@@ -4,9 +4,11 @@ use super::output::{Column, Output, Printing, known_pool, or_dash, pool_names, r
 use super::source::{Need, Source};
 use super::{complain, say};
 use crate::config::Config;
+use crate::missed::report::Looked;
 use crate::model::age;
 use crate::overview::{ActionRow, JobRow, Overview};
 use clap::Args;
+use jiff::Timestamp;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +105,7 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> anyhow::Result<ExitC
         Output::Json | Output::Yaml => {
             let whole = serde_json::json!({
                 "at": overview.at, "unknown": overview.unknown, "actions": overview.actions, "waiting": waiting,
+                "missed": overview.missed,
             });
             say(&if args.printing.output == Output::Json {
                 serde_json::to_string_pretty(&whole)?
@@ -129,9 +132,27 @@ pub(super) async fn plan(config: Config, args: PlanArgs) -> anyhow::Result<ExitC
                     row.why.as_deref().unwrap_or_default()
                 ))?;
             }
+            for line in missed(&overview) {
+                say(&line)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was made good of lost deliveries, a line for each of the two ways in which they are found.
+fn missed(overview: &Overview) -> Vec<String> {
+    let ago =
+        |at: Option<Timestamp>| at.map_or("not yet".to_owned(), |at| format!("{} ago", span(age(overview.at, at))));
+    let line = |what: &str, looked: &Looked, things: &str| {
+        let last = looked.last_made_good.map(|at| format!(", the last {}", ago(Some(at)))).unwrap_or_default();
+        let rest = looked.still_to.map(|to| format!("; still to be read back to {to:.0}")).unwrap_or_default();
+        let trouble = looked.trouble.as_ref().map(|why| format!("; now it cannot be: {why}")).unwrap_or_default();
+        format!("{what}: read {}, {things} made good: {}{last}{rest}{trouble}", ago(looked.at), looked.made_good)
+    };
+    let log = overview.missed.log.iter().map(|it| line("GitHub's log of deliveries", it, "deliveries"));
+    let jobs = overview.missed.jobs.iter().map(|it| line("GitHub's lists of queued jobs", it, "jobs"));
+    log.chain(jobs).collect()
 }
 
 fn action_cause(row: &ActionRow) -> String {

@@ -9,12 +9,19 @@ use super::secret::{check_private_key, check_token, stand_in};
 use super::section::{Field, Key, Section, Slot};
 use super::shape::{self, File};
 use super::{
-    Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, RedisConfig, Sources,
-    StoreConfig, Tls, UpdatePolicy, Versions, certificate,
+    Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, IntakeMode, Limits, Log, RedisConfig,
+    Sources, StoreConfig, Tls, UpdatePolicy, Versions, certificate,
 };
 use crate::model::{HostId, InstanceId};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often GitHub's log of deliveries is read beside a receiver: one of the 5000 requests that an App has in an hour.
+const READ_LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// How often where it is all that there is: 720 requests in an hour.
+const PULL_EVERY: Duration = Duration::from_secs(5);
 
 /// A Unix socket's address has 108 bytes, the last of them 0.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -30,8 +37,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     }
     let instance = InstanceId::new(file.security.instance.good().map_or("", |name| name.0.as_str()));
     let Pools { built, any_ephemeral } = build_all(runners, &file.runners_defaults, &instance, reading);
-    let github = github(&file.github, &built, reading);
-    let intake = intake(&file.intake, any_ephemeral, reading);
+    let intake = intake(&file.intake.0, any_ephemeral, reading);
+    let github = github(&file, &built, intake.mode, reading);
     let store = store(&file.queue, reading);
     let (host, docker) = host(&file, hostname, reading);
     let limits = Limits {
@@ -80,8 +87,10 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     })
 }
 
-fn github(github: &shape::GitHub, built: &[Built], reading: &mut Reading<'_>) -> Option<GitHub> {
+fn github(file: &File, built: &[Built], mode: IntakeMode, reading: &mut Reading<'_>) -> Option<GitHub> {
+    let github = &file.github;
     let auth = auth(&github.auth, reading);
+    let poll_deliveries = poll_deliveries(file, mode, auth.as_ref(), reading);
     let poll_runners = positive(&github.poll.runners, reading);
     if let Some(GitHubAuth::Token(_)) = auth {
         for spot in built.iter().filter_map(|pool| pool.create_group.as_ref()) {
@@ -119,7 +128,35 @@ fn github(github: &shape::GitHub, built: &[Built], reading: &mut Reading<'_>) ->
         (None, None) => "https://api.github.com".to_owned(),
     };
     let max_concurrent = github.rate_limit.max_concurrent.good().and_then(|count| count.get()).unwrap_or_default();
-    Some(GitHub { auth: auth?, api_url, max_concurrent, poll_runners })
+    let poll_jobs = github.poll.jobs.good().and_then(|rhythm| rhythm.0);
+    Some(GitHub { auth: auth?, api_url, max_concurrent, poll_runners, poll_deliveries, poll_jobs })
+}
+
+/// How often GitHub's log is read. Only an App has one.
+fn poll_deliveries(
+    file: &File,
+    mode: IntakeMode,
+    auth: Option<&GitHubAuth>,
+    reading: &mut Reading<'_>,
+) -> Option<Duration> {
+    let rhythm = match (&file.github.poll.deliveries, mode) {
+        (Field::Good(rhythm), _) => rhythm.value.0,
+        (Field::Absent | Field::Bad, IntakeMode::Webhook) => Some(READ_LOG_EVERY),
+        (Field::Absent | Field::Bad, IntakeMode::Pull) => Some(PULL_EVERY),
+    };
+    let pulls = mode == IntakeMode::Pull;
+    if let (true, None, Field::Good(off)) = (pulls, rhythm, &file.github.poll.deliveries) {
+        reading.problem(
+            &off.spot,
+            "with `intake.mode: pull` no event would ever come",
+            "leave it out, or write a time",
+        );
+    }
+    if let (true, Some(GitHubAuth::Token(_)), Field::Good(mode)) = (pulls, auth, &file.intake.0.mode) {
+        let message = "only a GitHub App has a log of deliveries that can be read, and `github.auth` has a token";
+        reading.problem(&mode.spot, message, "give `github.auth.app`, or have GitHub deliver (`mode: webhook`)");
+    }
+    rhythm.filter(|_| matches!(auth, Some(GitHubAuth::App { .. })))
 }
 
 fn auth(auth: &shape::Auth, reading: &mut Reading<'_>) -> Option<GitHubAuth> {
@@ -214,6 +251,12 @@ fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) ->
         let lines = file.value.0.expose_secret().lines().map(str::trim).filter(|line| !line.is_empty());
         secrets.extend(lines.map(SecretString::from));
     }
+    let mode = match intake.mode.good() {
+        Some(shape::IntakeMode::Pull) => IntakeMode::Pull,
+        Some(shape::IntakeMode::Webhook) | None => IntakeMode::Webhook,
+    };
+    // What is read from GitHub's log needs no signature: it comes over our own connection.
+    let is_needed = is_needed && mode == IntakeMode::Webhook && !matches!(intake.mode, Field::Bad);
     let told = matches!(intake.secrets, Field::Bad) || matches!(intake.secrets_file, Field::Bad);
     if secrets.is_empty() && !told && !reading.is_forgiving() && (is_needed || !intake.secrets.is_absent()) {
         let spot = match &intake.secrets {
@@ -233,6 +276,7 @@ fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) ->
         );
     }
     Intake {
+        mode,
         path: intake.path.good().map(|path| path.0.clone()).unwrap_or_default(),
         secrets,
         max_body: intake.max_body.good().copied().unwrap_or_default().0,
@@ -243,7 +287,7 @@ fn intake(intake: &shape::Intake, is_needed: bool, reading: &mut Reading<'_>) ->
 
 /// A GitHub Enterprise Server names no addresses of hooks: its own is enough.
 fn check_sources(file: &File, github: Option<&GitHub>, reading: &mut Reading<'_>) {
-    if let (Field::Good(sources), Some(github)) = (&file.intake.source_allowlist, github)
+    if let (Field::Good(sources), Some(github)) = (&file.intake.0.source_allowlist, github)
         && sources.value.0 == Sources::GitHubMeta
         && github.api_url.ends_with("/api/v3")
     {

@@ -11,6 +11,7 @@ mod collection;
 pub mod edit;
 mod excerpt;
 pub mod file;
+mod intake;
 mod interpolate;
 mod later;
 mod leaf;
@@ -258,6 +259,10 @@ pub struct GitHub {
     pub max_concurrent: usize,
     /// How often GitHub's list of runners is read.
     pub poll_runners: Duration,
+    /// How often GitHub's log of the App's deliveries is read; none: never.
+    pub poll_deliveries: Option<Duration>,
+    /// How often the queued jobs of active repositories are listed; none: never.
+    pub poll_jobs: Option<Duration>,
 }
 
 /// Who we are at GitHub.
@@ -276,12 +281,23 @@ pub enum GitHubAuth {
     Token(SecretString),
 }
 
+/// How GitHub's events come here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntakeMode {
+    /// GitHub delivers them.
+    Webhook,
+    /// They are read from GitHub's log of deliveries.
+    Pull,
+}
+
 /// How incoming events are taken.
 #[derive(Debug, Clone)]
 pub struct Intake {
+    /// How they come.
+    pub mode: IntakeMode,
     /// `/webhook`.
     pub path: String,
-    /// Each is valid (rotation). At least one where a pool is ephemeral; with none there is no receiver.
+    /// Each is valid (rotation). At least one where a pool is ephemeral and GitHub delivers; with none there is no receiver.
     pub secrets: Vec<SecretString>,
     /// Largest body, bytes. GitHub's own cap is 25 MB.
     pub max_body: u64,

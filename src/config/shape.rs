@@ -3,6 +3,7 @@
 use super::address::{DockerUrl, Listen, PublicUrl, UrlPath};
 use super::cidr::{Cidr, Sources};
 use super::collection::{List, Table};
+use super::intake::IntakeOrMode;
 use super::leaf::{AnyText, Text, Whole, choice};
 use super::names::{AppId, Capability, Image, Installation, KeyPrefix, Label, LogLevel, Mount, Name, Version, WorkDir};
 use super::notify_shape::Webhooks;
@@ -11,7 +12,7 @@ use super::patterns::{EventPattern, RepositoryPattern};
 use super::schedule_shape::Scheduler;
 use super::secret::{FilePath, RedisUrl, Secret, SecretFile};
 use super::section::{Field, section};
-use super::units::{Bytes, Cpus};
+use super::units::{Bytes, Cpus, Rhythm};
 use std::time::Duration;
 
 /// Runners of a pool, of a host, of a fleet: more is a slip.
@@ -61,6 +62,16 @@ choice! {
 }
 
 choice! {
+    /// How GitHub's events come here.
+    IntakeMode {
+        /// GitHub delivers them.
+        Webhook = "webhook",
+        /// They are read from GitHub's log.
+        Pull = "pull",
+    }
+}
+
+choice! {
     /// Where events and state are kept.
     BackendName {
         /// One file.
@@ -105,8 +116,8 @@ section! {
         runners (required): Field<List<Runner>>,
         /// How GitHub is reached.
         github: GitHub,
-        /// How GitHub's webhook deliveries are taken in.
-        intake: Intake,
+        /// How GitHub's events come here; `intake: pull` is short for its mode alone.
+        intake: IntakeOrMode,
         /// Where events and state are kept.
         queue: Queue,
         /// Where the program listens.
@@ -318,7 +329,7 @@ section! {
         /// How often GitHub is asked.
         poll: Poll,
     }
-    later { ca_bundle, redelivery }
+    later { ca_bundle }
 }
 
 section! {
@@ -363,13 +374,18 @@ section! {
     Poll {
         /// GitHub's list of runners.
         runners: Field<Duration> = "60s",
+        /// GitHub's log of what it delivered, in which what never arrived is found, fetched and made good; `off` for never. 1m by default, and 5s with `intake.mode: pull`. An App alone has such a log.
+        deliveries: Field<Rhythm>,
+        /// The queued jobs of repositories in which something happened of late: finds those of which GitHub sent nothing. `off` for never.
+        jobs: Field<Rhythm> = "2m",
     }
-    later { jobs }
 }
 
 section! {
-    /// How GitHub's webhook deliveries are taken in.
+    /// How GitHub's events come here.
     Intake {
+        /// `webhook`: GitHub delivers them to `http.listen`. `pull`: they are read from GitHub's log of deliveries, and nothing of this program has to be reachable from outside; no secret is needed then.
+        mode: Field<IntakeMode> = "webhook",
         /// The path of the webhook's address.
         path: Field<UrlPath> = "/webhook",
         /// The webhook's secret: `${NAME}` or `file:/path`. Several are all valid, so that one can be replaced without a gap.

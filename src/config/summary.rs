@@ -1,6 +1,6 @@
 //! A configuration in a few lines.
 
-use super::{Config, Mode, Sources};
+use super::{Config, IntakeMode, Mode, Sources};
 
 /// A line for each pool: its labels, where it registers, how many runners, which image. And one for the receiver, where
 /// it is not as it is by default.
@@ -26,6 +26,9 @@ pub fn summary(config: &Config) -> String {
 
 /// How the receiver is reached, where the file says anything about it.
 fn receiver(config: &Config) -> Option<String> {
+    if let (IntakeMode::Pull, Some(every)) = (config.intake.mode, config.github.poll_deliveries) {
+        return Some(format!("events are read from GitHub's log every {} s; no secret is needed", every.as_secs()));
+    }
     let tls = config.http.tls.as_ref().map(|tls| format!("with the certificate in {}", tls.cert.display()));
     let proxies: Vec<String> = config.http.trusted_proxies.iter().map(ToString::to_string).collect();
     let proxies = (!proxies.is_empty()).then(|| format!("behind {}", proxies.join(", ")));

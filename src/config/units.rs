@@ -83,6 +83,29 @@ impl Leaf for Seconds {
     }
 }
 
+/// `30s`, or `off`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Rhythm(pub(super) Option<Duration>);
+
+impl Leaf for Rhythm {
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match <Duration as Leaf>::parse(text)? {
+            // GitHub lets an App ask 5000 times in an hour.
+            short if short < Duration::from_secs(1) => {
+                Err(Wrong::new("is too often", "`1s` is the least; `off` is never"))
+            }
+            time => Ok(Self(Some(time))),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "anyOf": [<Duration as Leaf>::schema(), { "const": "off" }] })
+    }
+}
+
 impl Leaf for Bytes {
     /// `512m`, `1.5g`, `25MiB`.
     fn parse(text: &str) -> Result<Self, Wrong> {

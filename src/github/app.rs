@@ -111,6 +111,7 @@ pub async fn convert_manifest(api_url: &str, code: &str) -> Result<NewApp, Error
         method: Method::POST,
         path: format!("app-manifests/{}/conversions", pages::escaped(code)),
         body: None,
+        etag: None,
         what: "make the App from its manifest".to_owned(),
         repeat: Repeat::Never,
         endpoint: Endpoint::Manifest,
@@ -139,7 +140,18 @@ impl Client {
         let answer = self.ask_as_the_app(&request).await?;
         let ahead = answer.date().map(|date| Line::now().duration_since(date));
         let facts: AppAnswer = read(&answer, &request.what)?;
+        if let Identity::App(app) = self.identity().as_ref() {
+            app.remember_number(facts.id);
+        }
         Ok((facts.into(), ahead))
+    }
+
+    /// The App's number, as GitHub told it of the credentials of now; none where it was not asked yet, or with a personal token.
+    pub fn app_number(&self) -> Option<u64> {
+        match self.identity().as_ref() {
+            Identity::App(app) => app.number(),
+            Identity::Token(_) => None,
+        }
     }
 
     /// Sends a request as the App itself.

@@ -15,6 +15,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// GitHub allows 10 minutes; one less leaves room for a clock that is a little ahead.
@@ -63,6 +64,8 @@ pub(super) struct App {
     issuer: String,
     key: EncodingKey,
     configured: Option<u64>,
+    /// The App's number, once GitHub told it.
+    number: OnceLock<u64>,
     installations: Cache<String, Installation>,
     tokens: Cache<TokenKey, SecretString>,
 }
@@ -214,10 +217,19 @@ impl App {
         let key = EncodingKey::from_rsa_pem(pem.trim().as_bytes()).map_err(|_| {
             unfit("it is no RSA key in PEM (`-----BEGIN RSA PRIVATE KEY-----` …), as GitHub gives it out".to_owned())
         })?;
-        let app =
-            Self { issuer: issuer.to_owned(), key, configured, installations: Cache::new(), tokens: Cache::new() };
+        let (installations, tokens) = (Cache::new(), Cache::new());
+        let app = Self { issuer: issuer.to_owned(), key, configured, number: OnceLock::new(), installations, tokens };
         // The key's numbers are only looked at when it signs.
         app.jwt(Line::now()).map(|_| app)
+    }
+
+    /// GitHub told the App's number: it never changes.
+    pub(super) fn remember_number(&self, number: u64) {
+        self.number.get_or_init(|| number);
+    }
+
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number.get().copied()
     }
 
     /// A JWT, made for each use: signing takes about a millisecond and is needed about once an hour for each account.
@@ -275,6 +287,7 @@ impl App {
             method: Method::POST,
             path: format!("app/installations/{id}/access_tokens"),
             body: Some(acting.narrowed().to_string().into()),
+            etag: None,
             what: what.clone(),
             repeat: Repeat::OnceMore,
             endpoint: Endpoint::Installation,

@@ -2,7 +2,8 @@
 
 use super::Client;
 use super::error::{Error, refusal};
-use super::line::{Endpoint, Line, Repeat, Request};
+use super::limits::Left;
+use super::line::{Endpoint, Line, Payer, Repeat, Request};
 use http::Method;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -67,6 +68,15 @@ pub struct Delivery {
     pub repository_id: Option<u64>,
 }
 
+/// A page of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveryPage {
+    /// At most a hundred attempts, newest first.
+    pub deliveries: Vec<Delivery>,
+    /// Where the next, older page begins; none where this is the last.
+    pub next: Option<String>,
+}
+
 /// What was sent.
 #[derive(Debug, Clone)]
 pub struct DeliveryRequest {
@@ -76,6 +86,14 @@ pub struct DeliveryRequest {
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub payload: Value,
+}
+
+impl DeliveryRequest {
+    /// A header as sent, whatever the case of its name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 impl Delivery {
@@ -178,6 +196,7 @@ impl Client {
             method: Method::PATCH,
             path: "app/hook/config".to_owned(),
             body: Some(Value::Object(body).to_string().into()),
+            etag: None,
             what: "change the App's webhook".to_owned(),
             // The same change twice is the same change.
             repeat: Repeat::Safe,
@@ -189,33 +208,51 @@ impl Client {
     /// The log of the App's deliveries, newest first: those since the moment, and not more than `most`. One request for each
     /// hundred.
     pub async fn deliveries(&self, since: Option<Timestamp>, most: usize) -> Result<Vec<Delivery>, Error> {
-        let what = "read the log of the App's deliveries";
         let (mut all, mut cursor): (Vec<Delivery>, Option<String>) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let per_page = most.saturating_sub(all.len()).clamp(1, PER_PAGE);
-            let mut path = format!("app/hook/deliveries?per_page={per_page}");
-            if let Some(cursor) = &cursor {
-                path.push_str("&cursor=");
-                path.push_str(&super::pages::escaped(cursor));
-            }
-            let answer = self.ask_as_the_app(&Request::get(Endpoint::Hook, path, what.to_owned())).await?;
-            let page: Vec<DeliveryAnswer> = super::app::read(&answer, what)?;
+            let page = self.page_of_deliveries(cursor.as_deref(), per_page).await?;
             let before = all.len();
-            let mut reached = page.is_empty();
-            for delivery in page {
+            let mut reached = page.deliveries.is_empty();
+            for delivery in page.deliveries {
                 if since.is_some_and(|since| delivery.delivered_at < since) {
                     reached = true;
                     break;
                 }
-                all.push(delivery.into());
+                all.push(delivery);
             }
-            cursor = answer.header("link").and_then(next_cursor);
+            cursor = page.next;
             if reached || cursor.is_none() || all.len() >= most || all.len() == before {
                 break;
             }
         }
         all.truncate(most);
         Ok(all)
+    }
+
+    /// One page of that log: the newest, or the one at which a cursor points.
+    pub async fn delivery_page(&self, cursor: Option<&str>) -> Result<DeliveryPage, Error> {
+        self.page_of_deliveries(cursor, PER_PAGE).await
+    }
+
+    async fn page_of_deliveries(&self, cursor: Option<&str>, per_page: usize) -> Result<DeliveryPage, Error> {
+        let what = "read the log of the App's deliveries";
+        let mut path = format!("app/hook/deliveries?per_page={per_page}");
+        if let Some(cursor) = cursor {
+            path.push_str("&cursor=");
+            path.push_str(&super::pages::escaped(cursor));
+        }
+        let answer = self.ask_as_the_app(&Request::get(Endpoint::Hook, path, what.to_owned())).await?;
+        let page: Vec<DeliveryAnswer> = super::app::read(&answer, what)?;
+        Ok(DeliveryPage {
+            deliveries: page.into_iter().map(Delivery::from).collect(),
+            next: answer.header("link").and_then(next_cursor),
+        })
+    }
+
+    /// What is left of the App's own budget, from which its log is read; none where GitHub has not told.
+    pub fn left_for_the_app(&self) -> Option<Left> {
+        self.inner.line.left(&Payer::App, Endpoint::Hook)
     }
 
     /// One attempt with what was sent.
@@ -240,6 +277,7 @@ impl Client {
             method: Method::POST,
             path: format!("app/hook/deliveries/{id}/attempts"),
             body: None,
+            etag: None,
             what: what.clone(),
             // Once more would be another delivery; the receiver knows it again all the same.
             repeat: Repeat::OnceMore,

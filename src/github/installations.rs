@@ -67,6 +67,8 @@ pub struct RepositoryFacts {
     pub fork: bool,
     /// Read-only: it runs nothing.
     pub archived: bool,
+    /// When somebody last pushed to it.
+    pub pushed_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +106,7 @@ struct RepositoryAnswer {
     fork: bool,
     #[serde(default)]
     archived: bool,
+    pushed_at: Option<Timestamp>,
 }
 
 impl InstallationAnswer {
@@ -170,6 +173,7 @@ impl Client {
             private: it.private,
             fork: it.fork,
             archived: it.archived,
+            pushed_at: it.pushed_at,
         };
         Ok(listing.into_entries().into_iter().map(known).collect())
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct JobAnswer {
+pub(super) struct JobAnswer {
     id: JobId,
     run_id: u64,
     run_attempt: Option<u32>,
@@ -25,7 +25,7 @@ struct JobAnswer {
 }
 
 impl JobAnswer {
-    fn into_event(self, repository: &RepoName, installation: Option<u64>) -> JobEvent {
+    pub(super) fn into_event(self, repository: &RepoName, installation: Option<u64>) -> JobEvent {
         // A job without a runner has null, or an empty name.
         let runner = self.runner_name.filter(|name| !name.is_empty()).map(RunnerName::new);
         let action = match self.status.as_str() {

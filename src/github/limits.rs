@@ -18,11 +18,23 @@ const UNTOLD: Duration = Duration::from_secs(60);
 /// GitHub's windows last an hour. A header that says more than this is wrong, and must not stop us for days.
 const WAIT_MAX: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// What is left of one of GitHub's budgets, as its last answer told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Requests in a window.
+    pub limit: u64,
+    /// Of these, what is left.
+    pub remaining: u64,
+    /// When it is full again, by our clock.
+    pub reset: Timestamp,
+}
+
 /// What one account may still ask. GitHub counts for each account (the App itself, an installation, the owner of a
 /// token), and there for each resource.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     resources: BTreeMap<String, Timestamp>,
+    left: BTreeMap<String, Left>,
     everything: Option<Timestamp>,
     /// How often in a row we were refused without being told a time.
     strikes: u32,
@@ -32,6 +44,7 @@ pub(super) struct Budget {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) resource: Option<String>,
+    left: Option<Left>,
     exhausted_until: Option<Timestamp>,
     retry_at: Option<Timestamp>,
     refused: bool,
@@ -47,11 +60,15 @@ impl Reading {
             after(now, ahead.min(WAIT_MAX))
         };
         let number = |name: &str| answer.header(name).and_then(|text| text.trim().parse::<u64>().ok());
-        let exhausted_until = (number("x-ratelimit-remaining") == Some(0))
-            .then(|| number("x-ratelimit-reset"))
-            .flatten()
+        let reset = number("x-ratelimit-reset")
             .and_then(|reset| Timestamp::from_second(i64::try_from(reset).ok()?).ok())
             .map(from_now);
+        let remaining = number("x-ratelimit-remaining");
+        let exhausted_until = reset.filter(|_| remaining == Some(0));
+        let left = match (number("x-ratelimit-limit"), remaining, reset) {
+            (Some(limit), Some(remaining), Some(reset)) => Some(Left { limit, remaining, reset }),
+            _ => None,
+        };
         let retry_at = answer.header("retry-after").and_then(|text| match text.trim().parse::<u64>() {
             Ok(secs) => Some(after(now, Duration::from_secs(secs).min(WAIT_MAX))),
             Err(_) => http_date(text).map(from_now),
@@ -69,6 +86,7 @@ impl Reading {
         };
         Self {
             resource: answer.header("x-ratelimit-resource").map(str::to_owned),
+            left,
             exhausted_until,
             retry_at: retry_at.filter(|_| refused),
             refused,
@@ -82,6 +100,15 @@ impl Budget {
     /// say. Returns until when to wait, where the answer was a refusal.
     pub(super) fn take(&mut self, reading: &Reading, resource: &str, now: Timestamp) -> Option<Timestamp> {
         let resource = reading.resource.as_deref().unwrap_or(resource);
+        if let Some(left) = reading.left {
+            // Of answers that overtook each other the lower one is the later; a later reset is another window.
+            let held = self.left.entry(resource.to_owned()).or_insert(left);
+            *held = if left.reset > held.reset {
+                left
+            } else {
+                Left { remaining: left.remaining.min(held.remaining), ..left }
+            };
+        }
         if let Some(until) = reading.exhausted_until {
             // The last call of a window succeeds with `remaining: 0`; the next one would be refused.
             let until = if reading.refused { reading.retry_at.unwrap_or(until) } else { until };
@@ -107,6 +134,11 @@ impl Budget {
             })
         });
         self.everything = Some(standing.map_or(until, |standing| standing.max(until)));
+    }
+
+    /// What is left for requests that count under `resource`; none where no answer told, or the window is over.
+    pub(super) fn left(&self, resource: &str, now: Timestamp) -> Option<Left> {
+        self.left.get(resource).copied().filter(|left| left.reset > now)
     }
 
     /// Until when a request that counts under `resource` must wait.
@@ -152,6 +184,24 @@ mod tests {
         assert_eq!(budget.blocked("actions_runner_registration", NOW), Some(secs(90)));
         assert_eq!(budget.blocked("core", NOW), None);
         assert_eq!(budget.blocked("actions_runner_registration", secs(90)), None);
+    }
+
+    #[test]
+    fn what_is_left_is_the_lowest_of_a_window_and_lapses_with_it() {
+        let told = |remaining: &str, reset: &str| {
+            let headers =
+                [("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)];
+            reading(200, &headers, "")
+        };
+        let mut budget = Budget::default();
+        assert_eq!(budget.left("core", NOW), None);
+        for (remaining, reset) in [("100", "1800000090"), ("98", "1800000090"), ("99", "1800000090")] {
+            budget.take(&told(remaining, reset), "core", NOW);
+        }
+        assert_eq!(budget.left("core", NOW), Some(Left { limit: 5000, remaining: 98, reset: secs(90) }));
+        assert_eq!(budget.left("core", secs(90)), None);
+        budget.take(&told("4999", "1800003700"), "core", secs(91));
+        assert_eq!(budget.left("core", secs(91)).map(|left| left.remaining), Some(4999));
     }
 
     #[test]

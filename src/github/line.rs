@@ -1,7 +1,7 @@
 //! The line to GitHub: each request waits its turn, stays within the limits and is repeated only where that is safe.
 
 use super::error::{Error, refusal};
-use super::limits::{Budget, Reading};
+use super::limits::{Budget, Left, Reading};
 use super::transport::{Answer, NoAnswer, Transport};
 use bytes::Bytes;
 use http::Method;
@@ -53,8 +53,10 @@ pub(super) enum Endpoint {
     DeleteRunner,
     /// Lists of runner groups.
     Groups,
-    /// A job.
+    /// A job, or the jobs of a run.
     Job,
+    /// Lists of runs.
+    Runs,
     /// Installations and their tokens.
     Installation,
     /// Lists of repositories.
@@ -74,6 +76,8 @@ pub(super) struct Request {
     /// Path and query below `api_url`.
     pub(super) path: String,
     pub(super) body: Option<Bytes>,
+    /// The `ETag` of the answer that we have: GitHub then says 304, which counts against no limit, where nothing changed.
+    pub(super) etag: Option<String>,
     /// The operation in words that follow "cannot".
     pub(super) what: String,
     pub(super) repeat: Repeat,
@@ -105,6 +109,7 @@ impl Limits {
             | Endpoint::DeleteRunner
             | Endpoint::Groups
             | Endpoint::Job
+            | Endpoint::Runs
             | Endpoint::Installation
             | Endpoint::Repositories
             | Endpoint::Hook
@@ -116,7 +121,7 @@ impl Limits {
 impl Request {
     /// A question: repeated as needed.
     pub(super) fn get(endpoint: Endpoint, path: String, what: String) -> Self {
-        Self { method: Method::GET, path, body: None, what, repeat: Repeat::Safe, endpoint }
+        Self { method: Method::GET, path, body: None, etag: None, what, repeat: Repeat::Safe, endpoint }
     }
 
     /// No answer worth the name.
@@ -151,6 +156,12 @@ impl Line {
     pub(super) fn blocked_until(&self, payer: &Payer, endpoint: Endpoint) -> Option<Timestamp> {
         let limits = self.limits();
         limits.budgets.get(payer)?.blocked(&limits.resource(endpoint), Self::now())
+    }
+
+    /// What is left for requests to that endpoint, as far as answers told.
+    pub(super) fn left(&self, payer: &Payer, endpoint: Endpoint) -> Option<Left> {
+        let limits = self.limits();
+        limits.budgets.get(payer)?.left(&limits.resource(endpoint), Self::now())
     }
 
     /// Sends a request. An answer is returned whatever its status, except for limits (`RateLimited`) and 5xx
@@ -210,7 +221,7 @@ impl Line {
         if let Some(until) = self.blocked_until(payer, request.endpoint) {
             return Err(limited(until));
         }
-        let sent = self.transport.send(&request.method, &request.path, request.body.as_ref(), bearer).await;
+        let sent = self.transport.send(request, bearer).await;
         if let Ok(answer) = &sent
             && let Some(until) = self.take_limits(request, payer, answer)
         {

@@ -5,10 +5,11 @@
 //! became a GET). What comes back is the bare answer, for the callers to read.
 
 use super::error::Error;
+use super::line::Request;
 use super::redact::redact;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use octocrab::{OctoBody, Octocrab};
@@ -102,28 +103,16 @@ impl Transport {
 
     /// Sends one request and reads the whole answer, within the time-out. Follows redirects on the same host, with the
     /// same method and body.
-    pub(super) async fn send(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<&Bytes>,
-        bearer: Option<&SecretString>,
-    ) -> Result<Answer, NoAnswer> {
-        tokio::time::timeout(self.request_timeout, self.follow(method, path, body, bearer))
+    pub(super) async fn send(&self, request: &Request, bearer: Option<&SecretString>) -> Result<Answer, NoAnswer> {
+        tokio::time::timeout(self.request_timeout, self.follow(request, bearer))
             .await
             .unwrap_or(Err(NoAnswer::TimedOut(self.request_timeout)))
     }
 
-    async fn follow(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<&Bytes>,
-        bearer: Option<&SecretString>,
-    ) -> Result<Answer, NoAnswer> {
-        let mut path = format!("{}/{}", self.base_path, path.trim_start_matches('/'));
+    async fn follow(&self, request: &Request, bearer: Option<&SecretString>) -> Result<Answer, NoAnswer> {
+        let mut path = format!("{}/{}", self.base_path, request.path.trim_start_matches('/'));
         for _ in 0..=REDIRECTS_MAX {
-            let answer = self.once(method, &path, body, bearer).await?;
+            let answer = self.once(request, &path, bearer).await?;
             match answer.status {
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
@@ -161,25 +150,22 @@ impl Transport {
         }
     }
 
-    async fn once(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<&Bytes>,
-        bearer: Option<&SecretString>,
-    ) -> Result<Answer, NoAnswer> {
-        let mut request = http::Request::builder().method(method).uri(path);
+    async fn once(&self, asked: &Request, path: &str, bearer: Option<&SecretString>) -> Result<Answer, NoAnswer> {
+        let mut request = http::Request::builder().method(&asked.method).uri(path);
         if let Some(bearer) = bearer {
             let mut authorization = HeaderValue::try_from(format!("Bearer {}", bearer.expose_secret()))
                 .map_err(|_| NoAnswer::Astray("the token holds characters that no header may hold".to_owned()))?;
             authorization.set_sensitive(true);
             request = request.header(AUTHORIZATION, authorization);
         }
-        if body.is_some() {
+        if let Some(etag) = &asked.etag {
+            request = request.header(IF_NONE_MATCH, etag);
+        }
+        if asked.body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request
-            .body(body.map_or_else(OctoBody::empty, |body| OctoBody::from(body.clone())))
+            .body(asked.body.as_ref().map_or_else(OctoBody::empty, |body| OctoBody::from(body.clone())))
             .map_err(|error| NoAnswer::Astray(error.to_string()))?;
         let response = self.octocrab.execute(request).await.map_err(|error| NoAnswer::Network(in_words(&error)))?;
         let (parts, body) = response.into_parts();

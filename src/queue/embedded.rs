@@ -3,7 +3,7 @@
 //! Events lie in the file in the order in which they came. Memory holds only which of them are handed out.
 
 use super::{EventId, Pushed, Queue, QueueError, QueuedEvent, Received};
-use crate::durable::embedded::{EVENTS, EmbeddedDb, Step, Unavailable};
+use crate::durable::embedded::{EVENTS, EmbeddedDb, MARKS, Step, Unavailable};
 use crate::model::DeliveryId;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -57,6 +57,16 @@ impl Queue for EmbeddedQueue {
             },
         );
         Ok(pushed.await?)
+    }
+
+    async fn seen(&self, deliveries: &[DeliveryId]) -> Result<Vec<bool>, QueueError> {
+        self.0.writer.heal().await?;
+        let marks: Vec<u128> = deliveries.iter().map(mark).collect();
+        let look = move |txn: &ReadTransaction| {
+            let table = txn.open_table(MARKS)?;
+            marks.iter().map(|mark| Ok(ReadableTable::get(&table, mark)?.is_some())).collect()
+        };
+        Ok(self.0.writer.read_much(look).await?)
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>, QueueError> {

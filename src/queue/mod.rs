@@ -58,6 +58,10 @@ pub trait Queue: Send + Sync {
     /// before it.
     async fn push(&self, event: QueuedEvent) -> Result<Pushed, QueueError>;
 
+    /// Which of these deliveries were pushed before and are not aged out; in the order of `deliveries`. What it says of one is
+    /// durable: the mark was written with its event.
+    async fn seen(&self, deliveries: &[DeliveryId]) -> Result<Vec<bool>, QueueError>;
+
     /// Hands out at most `max` events, oldest first; waits while there is none. What was handed out and not
     /// acknowledged comes back: at once after a restart of the same consumer, to another consumer after the
     /// visibility time-out. Cancel-safe: a dropped call loses nothing for good.

@@ -1,4 +1,5 @@
-//! The receiver: `POST /webhook`, `GET /healthz`, `GET /readyz`.
+//! The receiver: `POST /webhook`, `GET /healthz`, `GET /readyz`; and [`judge`], which says what a delivery comes to, however it
+//! came here.
 //!
 //! It answers at once and asks nobody: source, size, signature over the raw bytes, headers, JSON, then the queue. A 2xx answer
 //! means that the event is on durable storage, or that it is none of ours and the answer says why. It knows nothing of
@@ -8,10 +9,10 @@ pub mod payload;
 pub mod signature;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, IntakeMode};
 use crate::inbound::sources::Refused;
 use crate::inbound::{Bodies, BodyError, Caller, Sources};
-use crate::model::{DeliveryId, JobFacts};
+use crate::model::{DeliveryId, JobEvent, JobFacts};
 use crate::plan::{Match, Why, match_pool};
 use crate::queue::{Pushed, Queue, QueuedEvent};
 use axum::Router;
@@ -26,6 +27,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
+
+/// What GitHub sent a delivery for: `integration` for an App.
+pub const TARGET_TYPE: &str = "x-github-hook-installation-target-type";
+
+/// The number of that App.
+pub const TARGET_ID: &str = "x-github-hook-installation-target-id";
+
+/// Our App's number, once it is known.
+pub type AppNumber = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// What the receiver needs.
 #[derive(Clone)]
@@ -44,6 +54,8 @@ pub struct Receiver {
     pub secrets: Arc<Secrets>,
     /// Rung when an event tells of the App's installations.
     pub installations: Arc<Notify>,
+    /// Whose deliveries they must be.
+    pub app: AppNumber,
 }
 
 impl Receiver {
@@ -52,7 +64,16 @@ impl Receiver {
         let sources = Arc::new(Sources::new(&config.intake.sources));
         let secrets = Arc::new(Secrets::new(config.intake.secrets.clone()));
         let bodies = Arc::new(Bodies::new(config.intake.max_body, config.http.limits.body_timeout));
-        Self { config, queue, readiness, sources, bodies, secrets, installations: Arc::default() }
+        Self {
+            config,
+            queue,
+            readiness,
+            sources,
+            bodies,
+            secrets,
+            installations: Arc::default(),
+            app: Arc::new(|| None),
+        }
     }
 }
 
@@ -96,11 +117,11 @@ fn answer(code: StatusCode, status: &'static str, why: impl Into<Option<String>>
     (code, axum::Json(Answer { status, why: why.into() })).into_response()
 }
 
-/// The routes. Without a secret (all pools are persistent) nothing is received.
+/// The routes. Without a secret (all pools are persistent) nothing is received, nor where GitHub's log is read instead.
 pub fn router(receiver: Receiver) -> Router {
     let intake = &receiver.config.intake;
-    let routes =
-        if intake.secrets.is_empty() { Router::new() } else { Router::new().route(&intake.path, post(receive)) };
+    let receives = intake.mode == IntakeMode::Webhook && !intake.secrets.is_empty();
+    let routes = if receives { Router::new().route(&intake.path, post(receive)) } else { Router::new() };
     routes
         .route("/healthz", get(async || answer(StatusCode::OK, "ok", None)))
         .route("/readyz", get(ready))
@@ -138,26 +159,28 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
     if delivery.guid.is_empty() {
         return answer(StatusCode::BAD_REQUEST, "refused", "the X-GitHub-Delivery header is missing".to_owned());
     }
-    let event = match payload::parse(event, &body) {
-        Ok(payload::Parsed::Job(event)) => *event,
-        Ok(payload::Parsed::Ping) => return answer(StatusCode::OK, "pong", None),
-        Ok(payload::Parsed::Installation { action, account }) => {
+    if let Some(why) = anothers(text(TARGET_TYPE), text(TARGET_ID), (receiver.app)()) {
+        warn!(delivery = %delivery, client, "ignored a delivery: {why}");
+        return answer(StatusCode::OK, "ignored", why);
+    }
+    let event = match judge(event, &body, &receiver.config) {
+        Ok(Verdict::Take(event)) => *event,
+        Ok(Verdict::Ping) => return answer(StatusCode::OK, "pong", None),
+        Ok(Verdict::Installation { action, account }) => {
             debug!(delivery = %delivery, "the App's installation on `{account}`: {action}");
             receiver.installations.notify_one();
             return answer(StatusCode::OK, "noted", "the App's installations are looked at again".to_owned());
         }
-        Ok(payload::Parsed::NotOurs(why)) => return answer(StatusCode::OK, "ignored", why),
+        Ok(Verdict::Ignore(why)) => {
+            debug!(delivery = %delivery, "ignored a delivery: {why}");
+            return answer(StatusCode::OK, "ignored", why);
+        }
         Err(error) => {
             warn!(delivery = %delivery, client, "refused a delivery: {error}");
             return answer(StatusCode::BAD_REQUEST, "refused", error.to_string());
         }
     };
-    let why = not_ours(&event.job, &receiver.config);
-    let refused = if why.is_none() { refused(&event.job, &receiver.config) } else { None };
-    if let Some(why) = why {
-        debug!(delivery = %delivery, job.id = %event.job.key, "ignored a delivery: {why}");
-        return answer(StatusCode::OK, "ignored", why);
-    }
+    let refused = refused(&event.job, &receiver.config);
     let Some(queue) = &receiver.queue else { return answer(StatusCode::ACCEPTED, "queued", None) };
     match queue.push(QueuedEvent { delivery: delivery.clone(), received_at: clock::now(), event }).await {
         // Kept all the same, so that `jobs` shows why it waits.
@@ -210,9 +233,50 @@ fn wrong_content_type(content_type: Option<&str>) -> Option<Response> {
     Some(answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "refused", why))
 }
 
+/// What a delivery comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// An event for the queue.
+    Take(Box<JobEvent>),
+    /// GitHub's greeting.
+    Ping,
+    /// Something changed about where the App is installed.
+    Installation {
+        /// `created`, `suspend`, `added`, …
+        action: String,
+        /// The account's login.
+        account: String,
+    },
+    /// None of ours, with the reason.
+    Ignore(String),
+}
+
+/// Reads a delivery that is believed, and says what it comes to. Pure.
+///
+/// # Errors
+/// [`payload::PayloadError`] for a body that GitHub would not send.
+pub fn judge(event: &str, body: &[u8], config: &Config) -> Result<Verdict, payload::PayloadError> {
+    Ok(match payload::parse(event, body)? {
+        payload::Parsed::Job(event) => match not_ours(&event.job, config) {
+            Some(why) => Verdict::Ignore(why),
+            None => Verdict::Take(event),
+        },
+        payload::Parsed::Ping => Verdict::Ping,
+        payload::Parsed::Installation { action, account } => Verdict::Installation { action, account },
+        payload::Parsed::NotOurs(why) => Verdict::Ignore(why),
+    })
+}
+
+/// Why a delivery is another App's: GitHub has mixed them up (June 2026), and several Apps may have one receiver. `ours` is our
+/// App's number, where it is known; hooks of repositories and organizations name none.
+pub fn anothers(kind: Option<&str>, target: Option<&str>, ours: Option<u64>) -> Option<String> {
+    let (Some("integration"), Some(target), Some(ours)) = (kind, target, ours) else { return None };
+    (target != ours.to_string()).then(|| format!("it is for the App with the number {target}; ours is {ours}"))
+}
+
 /// Why an event is none of ours. A job whose labels fit no pool but has one of our labels is kept all the same: `jobs`
 /// shows it as unmatched, since somebody probably waits for it.
-fn not_ours(job: &JobFacts, config: &Config) -> Option<String> {
+pub fn not_ours(job: &JobFacts, config: &Config) -> Option<String> {
     if !config.pools.iter().any(|pool| pool.scope.serves(job.repository.as_str())) {
         return Some(format!("no pool is for repository {}", job.repository));
     }
@@ -256,4 +320,19 @@ async fn ready(State(receiver): State<Arc<Receiver>>) -> Response {
     let ok = parts.values().all(|part| part.ok);
     let code = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, axum::Json(serde_json::json!({ "ready": ok, "parts": parts }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_apps_deliveries_are_anothers() {
+        assert_eq!(anothers(Some("integration"), Some("7"), Some(7)), None);
+        assert_eq!(anothers(Some("integration"), Some("7"), None), None, "not known yet");
+        assert_eq!(anothers(Some("repository"), Some("8"), Some(7)), None, "the id of a repository");
+        assert_eq!(anothers(None, None, Some(7)), None);
+        let why = anothers(Some("integration"), Some("8"), Some(7));
+        assert_eq!(why.as_deref(), Some("it is for the App with the number 8; ours is 7"));
+    }
 }

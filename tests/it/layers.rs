@@ -33,6 +33,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("inbound", "clock config github model"),
     ("webhook", "clock config inbound model plan queue"),
     ("ingest", "clock config model plan queue reconcile::memory store"),
+    // The other way in: what was sent and never arrived goes through the receiver's judgement into the queue.
+    ("missed", "clock config github missed::report model queue reconcile::memory store webhook"),
+    ("missed::report", ""),
     ("notify", "clock config model notify::event notify::template"),
     ("scheduler", "clock config model notify notify::event store"),
     (
@@ -41,12 +44,15 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     // All that is known now: filled by whoever heard something, asks nobody. Of `reconcile` it knows how an action ended.
     ("reconcile::memory", "clock model plan provider reconcile store"),
-    ("readiness", "clock github model provider store webhook"),
-    ("overview", "config model persistent plan"),
+    ("readiness", "clock config github missed::report model provider store webhook"),
+    ("overview", "config missed::report model persistent plan"),
     ("removal", "model persistent plan reconcile reconcile::memory"),
     // Secrets that change while `serve` runs.
     ("credentials", "config github webhook"),
-    ("admin", "clock credentials model overview persistent reconcile reconcile::memory removal scheduler webhook"),
+    (
+        "admin",
+        "clock credentials missed::report model overview persistent reconcile reconcile::memory removal scheduler webhook",
+    ),
     // systemd's two small protocols.
     ("service", ""),
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
@@ -70,11 +76,11 @@ const LAYERS: &[(&str, &str)] = &[
     // Joins all of them.
     (
         "app",
-        "admin config credentials durable github inbound ingest maintenance notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
+        "admin config credentials durable github inbound ingest maintenance missed missed::report notify persistent provider queue readiness reconcile reconcile::memory registry scheduler store update webhook",
     ),
     (
         "cli",
-        "admin adoption app clock config credentials doctor doctor::look durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler service setup simulation store update",
+        "admin adoption app clock config credentials doctor doctor::look durable github images missed::report model notify notify::event overview persistent plan provider reconcile registry removal scheduler service setup simulation store update",
     ),
     ("lib", ""),
     ("main", "cli"),

@@ -23,6 +23,8 @@ mod images;
 mod layers;
 /// From a signed webhook to a container and back, on real Docker.
 mod lifecycle;
+/// What GitHub sent and never arrived, and what it never sent: found and made good.
+mod missed;
 /// Notifications over real HTTP: what arrives, and what does not hold anything up.
 mod notify;
 /// Docker, GitHub or the store is away: a clear answer, nothing lost, recovery without a restart.

@@ -12,7 +12,7 @@ mod writer;
 
 pub use look::{FileFacts, FileState, look};
 pub(crate) use row::Row;
-pub(crate) use tables::{EVENTS, JOBS, LEASES, NOTES, RUNNERS};
+pub(crate) use tables::{EVENTS, JOBS, LEASES, MARKS, NOTES, RUNNERS};
 pub(crate) use writer::{Step, Unavailable, Writer};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};

@@ -7,7 +7,7 @@ use redb::{
 /// Events that are not acknowledged: number in the line, JSON.
 pub(crate) const EVENTS: TableDefinition<u64, &[u8]> = TableDefinition::new("events");
 /// Deliveries seen, by the first 128 bits of the SHA-256 of hook and GUID.
-const MARKS: TableDefinition<u128, ()> = TableDefinition::new("marks");
+pub(crate) const MARKS: TableDefinition<u128, ()> = TableDefinition::new("marks");
 /// The same deliveries by the moment they were received (microseconds), to age them out without a look at all of them.
 const AGES: TableDefinition<(i64, u128), ()> = TableDefinition::new("ages");
 /// Jobs by id and attempt; values as [`super::Row`] writes them.

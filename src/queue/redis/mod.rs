@@ -5,6 +5,7 @@ mod reader;
 use self::reader::Reader;
 use super::{EventId, Pushed, Queue, QueueError, QueuedEvent, Received};
 use crate::durable::redis::{Keys, RedisDb, Shared, Unavailable};
+use crate::model::DeliveryId;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use redis::Script;
@@ -40,6 +41,16 @@ impl Queue for RedisQueue {
         // the caller's answer to GitHub promises.
         let new: u64 = self.shared.link.call(prepare).await?;
         Ok(if new == 1 { Pushed::New } else { Pushed::Repeated })
+    }
+
+    async fn seen(&self, deliveries: &[DeliveryId]) -> Result<Vec<bool>, QueueError> {
+        if deliveries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = deliveries.iter().map(ToString::to_string).collect();
+        let ask = redis::Cmd::zscore_multiple(self.shared.keys.seen(), &names);
+        let marks: Vec<Option<f64>> = self.shared.link.ask(&ask).await?;
+        Ok(marks.iter().map(Option::is_some).collect())
     }
 
     async fn receive(&self, max: usize) -> Result<Vec<Received>, QueueError> {

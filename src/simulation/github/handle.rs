@@ -318,6 +318,12 @@ impl Handle {
         self.shared.courier.log()
     }
 
+    /// Moves all that is in the log, and all jobs that there are, so far into the past: an outage of hours need not be waited for.
+    pub fn backdate(&self, by: Duration) {
+        self.shared.courier.backdate(by);
+        self.shared.change(|model, _| model.backdate(by));
+    }
+
     /// Sends every delivery of the log again whose guid this is. False where there is none.
     pub fn redeliver(&self, guid: &str) -> bool {
         let found = self.deliveries().into_iter().rfind(|delivery| delivery.guid == guid);

@@ -151,7 +151,7 @@ pub(super) fn repository(urls: &Urls, repo: &Repo, owner: &Owner) -> Value {
         "fork": repo.fork,
         "created_at": epoch(),
         "updated_at": epoch(),
-        "pushed_at": epoch(),
+        "pushed_at": repo.pushed_at.map_or_else(|| epoch().to_owned(), moment),
         "git_url": format!("{}.git", web.replacen("http", "git", 1)),
         "ssh_url": format!("git@localhost:{full_name}.git"),
         "clone_url": format!("{web}.git"),

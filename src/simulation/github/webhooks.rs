@@ -3,6 +3,7 @@
 
 use super::faults::{WebhookFault, WebhookFaults};
 use super::model::Announcement;
+use super::model::earlier;
 use super::options::{App, WebhookTarget};
 use super::seed::Seed;
 use super::{clock, lock};
@@ -160,6 +161,13 @@ impl Courier {
 
     pub(super) fn log(&self) -> Vec<Delivery> {
         lock(&self.log).iter().cloned().collect()
+    }
+
+    /// All that is in the log happened so much earlier.
+    pub(super) fn backdate(&self, by: Duration) {
+        for delivery in lock(&self.log).iter_mut() {
+            delivery.delivered_at = earlier(delivery.delivered_at, by);
+        }
     }
 
     /// How many are on their way (held ones included).

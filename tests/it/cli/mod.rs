@@ -9,6 +9,7 @@ mod golden;
 mod help;
 mod init;
 mod kept;
+mod missed;
 mod notify;
 mod scheduler;
 mod serving;

@@ -4,6 +4,7 @@ mod access;
 mod faults;
 mod files;
 mod fuzz;
+mod intake;
 mod legacy;
 mod notifications;
 mod pools;

@@ -1,6 +1,7 @@
 //! The queue's contract.
 
 use super::{Bed, NEVER, Parts, SOON, at, event, numbers, on_both};
+use runnerfleet::model::DeliveryId;
 use runnerfleet::queue::{EventId, Pushed, Queue, Received};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ on_both!(
     receive_waits_for_a_push,
     receive_that_is_dropped_loses_nothing,
     old_marks_are_forgotten_and_young_ones_kept,
+    it_knows_which_deliveries_it_has_seen,
 );
 
 async fn push(queue: &Arc<dyn Queue>, from: u64, to: u64) {
@@ -156,4 +158,23 @@ async fn old_marks_are_forgotten_and_young_ones_kept(mut bed: Bed) {
         assert_eq!(pushed, if number < 5 { Pushed::New } else { Pushed::Repeated }, "event {number}");
     }
     assert_eq!(manager.queue.depth().await.unwrap(), 15, "events themselves are not aged out");
+}
+
+async fn it_knows_which_deliveries_it_has_seen(mut bed: Bed) {
+    let manager = bed.manager("a");
+    let ask = async |queue: &Arc<dyn Queue>, numbers: &[u64]| {
+        let deliveries: Vec<_> = numbers.iter().map(|number| event(*number).delivery).collect();
+        queue.seen(&deliveries).await.unwrap()
+    };
+    assert_eq!(ask(&manager.queue, &[]).await, [false; 0]);
+    assert_eq!(ask(&manager.queue, &[1, 2]).await, [false, false], "asking marks nothing");
+    push(&manager.queue, 2, 8).await;
+    let other_hook = DeliveryId { hook: "other".into(), ..event(3).delivery };
+    assert_eq!(manager.queue.seen(&[other_hook, event(3).delivery]).await.unwrap(), [false, true]);
+    let events = receive(&manager.queue, 10).await;
+    manager.queue.ack(&ids(&events)).await.unwrap();
+    assert_eq!(ask(&manager.queue, &[1, 7, 9, 2]).await, [false, true, false, true], "the mark outlives the event");
+    manager.queue.forget(at(5)).await.unwrap();
+    let manager = bed.restarted(manager, "a");
+    assert_eq!(ask(&manager.queue, &[4, 5]).await, [false, true], "what aged out is not known any more");
 }

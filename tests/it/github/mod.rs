@@ -8,6 +8,8 @@ mod failures;
 mod groups;
 /// Limits: waiting as told, and not asking meanwhile.
 mod limits;
+/// The log, runs and jobs in pages, and what is left of the limits.
+mod listed;
 /// `app-manifest.json`, against what the client asks for.
 mod manifest;
 /// Runners, groups and jobs.
@@ -63,7 +65,14 @@ fn web() -> Scope {
 }
 
 fn config(url: &str, auth: GitHubAuth) -> GitHub {
-    GitHub { auth, api_url: url.to_owned(), max_concurrent: 10, poll_runners: Duration::from_secs(60) }
+    GitHub {
+        auth,
+        api_url: url.to_owned(),
+        max_concurrent: 10,
+        poll_runners: Duration::from_secs(60),
+        poll_deliveries: None,
+        poll_jobs: None,
+    }
 }
 
 fn as_app(installation: Option<u64>) -> GitHubAuth {

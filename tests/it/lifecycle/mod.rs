@@ -7,6 +7,7 @@ mod deaths;
 mod idle;
 mod jobs;
 mod managers;
+mod missed;
 mod recovery;
 mod restarts;
 mod steals;

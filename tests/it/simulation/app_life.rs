@@ -62,6 +62,8 @@ async fn client(github: &Handle, code: &str) -> Client {
         api_url: github.api_url().to_owned(),
         max_concurrent: 8,
         poll_runners: Duration::from_secs(60),
+        poll_deliveries: None,
+        poll_jobs: None,
     })
     .unwrap()
 }

@@ -1,8 +1,8 @@
 //! Configurations made in code, for tests that need no file.
 
 use runnerfleet::config::{
-    Admission, Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, Limits, Log, Mode, Network,
-    Notifications, Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
+    Admission, Backend, Config, Docker, GitHub, GitHubAuth, Http, HttpLimits, Intake, IntakeMode, Limits, Log, Mode,
+    Network, Notifications, Pool, RegistrationKind, Resources, Security, Sources, StoreConfig, UpdatePolicy, Versions,
 };
 use runnerfleet::model::{HostId, InstanceId, PoolName, Scope};
 use secrecy::SecretString;
@@ -59,8 +59,12 @@ pub fn config(folder: PathBuf, instance: &str, pools: Vec<Pool>) -> Config {
             api_url: "http://127.0.0.1:9".to_owned(),
             max_concurrent: 8,
             poll_runners: Duration::from_secs(60),
+            // Stories that are about it switch it on.
+            poll_deliveries: None,
+            poll_jobs: None,
         },
         intake: Intake {
+            mode: IntakeMode::Webhook,
             path: "/webhook".to_owned(),
             secrets: vec![SecretString::from("webhook-secret")],
             max_body: 25 << 20,

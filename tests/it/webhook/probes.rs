@@ -1,4 +1,5 @@
-use super::{Door, fleet, router};
+use super::{Delivery, Door, Payload, fleet, router};
+use runnerfleet::config::{Config, IntakeMode};
 use runnerfleet::webhook::{Readiness, Receiver};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,9 +57,18 @@ async fn readyz_is_503_and_says_why_when_one_is_not() {
 
 #[tokio::test]
 async fn without_a_secret_nothing_is_received_and_the_probes_answer() {
+    nothing_is_received(|config| config.intake.secrets.clear()).await;
+}
+
+#[tokio::test]
+async fn where_githubs_log_is_read_nothing_is_received_either() {
+    nothing_is_received(|config| config.intake.mode = IntakeMode::Pull).await;
+}
+
+async fn nothing_is_received(change: impl FnOnce(&mut Config)) {
     let dir = tempfile::tempdir().unwrap();
     let mut config = fleet::config(dir.path().to_owned(), "fleet", Vec::new());
-    config.intake.secrets.clear();
+    change(&mut config);
     let routes = router(Receiver::new(Arc::new(config), None, Arc::new(Said(BTreeMap::new()))));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -70,5 +80,32 @@ async fn without_a_secret_nothing_is_received_and_the_probes_answer() {
     assert_eq!(delivery.status(), 404);
     for probe in ["healthz", "readyz"] {
         assert_eq!(client.get(format!("{url}/{probe}")).send().await.unwrap().status(), 200);
+    }
+}
+
+/// GitHub has mixed Apps up; one that is known to be another's is told so, and not taken.
+#[tokio::test]
+async fn a_delivery_for_another_app_is_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = fleet::config(dir.path().to_owned(), "fleet", vec![fleet::pool("linux", &["linux"])]);
+    let mut receiver = Receiver::new(Arc::new(config), None, Arc::new(Said(BTreeMap::new())));
+    receiver.app = Arc::new(|| Some(7));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/webhook", listener.local_addr().unwrap());
+    let routes = router(receiver);
+    let _server = AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() }));
+    let delivery = Delivery::of(&Payload::job(1));
+    for (target, code) in [("7", 202), ("8", 200)] {
+        let mut request = super::http_client().post(&url).body(delivery.body.clone());
+        for (name, value) in &delivery.headers {
+            request = request.header(*name, value);
+        }
+        request = request.header("x-github-hook-installation-target-type", "integration");
+        let answer = request.header("x-github-hook-installation-target-id", target).send().await.unwrap();
+        assert_eq!(answer.status(), code, "{target}");
+        let body: Value = answer.json().await.unwrap();
+        if code == 200 {
+            assert_eq!(body["why"], "it is for the App with the number 8; ours is 7");
+        }
     }
 }

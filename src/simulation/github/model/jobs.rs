@@ -1,10 +1,11 @@
 //! Jobs and runs: how they come, wait, end and are run again.
 
-use super::{Conclusion, JobSpec, Model, Stage, age_out};
+use super::{Conclusion, JobSpec, Model, Stage, age_out, earlier};
 use crate::model::JobKey;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The runner that had a job: kept after the runner is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,11 @@ impl Model {
 
     fn add_run(&mut self, spec: &JobSpec, now: Timestamp) -> u64 {
         self.last_run += 1 + self.seed.below(9) as u64;
+        if spec.event == "push"
+            && let Some(repo) = self.repos.iter_mut().find(|repo| repo.full_name() == spec.repository)
+        {
+            repo.pushed_at = Some(now);
+        }
         let number = 1 + self.runs.values().filter(|run| run.repository == spec.repository).count() as u64;
         self.runs.insert(
             self.last_run,
@@ -120,6 +126,17 @@ impl Model {
         self.jobs.insert(key.id.0, job);
         self.open.insert(key.id.0);
         key
+    }
+
+    /// All jobs and runs that there are came so much earlier.
+    pub(crate) fn backdate(&mut self, by: Duration) {
+        for job in self.jobs.values_mut() {
+            job.created_at = earlier(job.created_at, by);
+            job.queued_at = job.queued_at.map(|at| earlier(at, by));
+        }
+        for run in self.runs.values_mut() {
+            run.created_at = earlier(run.created_at, by);
+        }
     }
 
     /// The approval of a waiting job. False where it does not wait.

@@ -59,6 +59,8 @@ pub(super) struct Repo {
     pub(super) name: String,
     pub(super) private: bool,
     pub(super) fork: bool,
+    /// When a run was last begun by a push.
+    pub(super) pushed_at: Option<Timestamp>,
 }
 
 impl Repo {
@@ -161,6 +163,7 @@ impl Model {
                 name: repository.name.clone(),
                 private: repository.private,
                 fork: repository.fork,
+                pushed_at: None,
             });
         }
         for group in &options.groups {
@@ -305,4 +308,9 @@ fn sooner(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp>
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
+}
+
+/// So much before a moment.
+pub(super) fn earlier(moment: Timestamp, by: std::time::Duration) -> Timestamp {
+    moment.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
