@@ -200,7 +200,7 @@ impl Client {
 }
 
 fn change(method: Method, path: String, body: &Value, what: String, repeat: Repeat) -> Request {
-    Request { method, path, body: Some(body.to_string().into()), what, repeat, endpoint: Endpoint::Groups }
+    Request { method, path, body: Some(body.to_string().into()), what, repeat, endpoint: Endpoint::Groups, etag: None }
 }
 
 /// The one of that name, or the default one.

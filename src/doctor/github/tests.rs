@@ -65,7 +65,7 @@ fn installation() -> Installation {
 }
 
 fn repository(name: &str, private: bool) -> RepositoryFacts {
-    RepositoryFacts { id: 1, full_name: RepoName::new(name), private, fork: false, archived: false }
+    RepositoryFacts { id: 1, full_name: RepoName::new(name), private, fork: false, archived: false, pushed_at: None }
 }
 
 fn full() -> Vec<Rate> {

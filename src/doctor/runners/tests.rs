@@ -64,6 +64,7 @@ fn overview(unknown: &[(&str, &str)]) -> Overview {
         runners: Vec::new(),
         jobs: Vec::new(),
         actions: Vec::new(),
+        missed: Default::default(),
     }
 }
 
