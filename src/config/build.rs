@@ -42,7 +42,8 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     if let Field::Good(allowed) = &file.security.allow_public_repositories
         && allowed.value
     {
-        let message = "a pull request from a fork of a public repository runs anybody's code on this machine";
+        let message =
+            "who can push to a public repository runs code on this machine; forks are let in by `matching.forks` alone";
         reading.warning(&allowed.spot, message, "");
     }
     tell_of_idle_runners(&built, file.security.allow_public_repositories.good() == Some(&true), reading);
