@@ -49,9 +49,11 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
     if let Field::Good(allowed) = &file.security.allow_public_repositories
         && allowed.value
     {
-        let message = "a pull request from a fork of a public repository runs anybody's code on this machine";
+        let message =
+            "who can push to a public repository runs code on this machine; forks are let in by `matching.forks` alone";
         reading.warning(&allowed.spot, message, "");
     }
+    tell_of_idle_runners(&built, file.security.allow_public_repositories.good() == Some(&true), reading);
     let notifications = super::notifications::notifications(&file.webhooks, reading);
     let scheduler = super::schedule::schedule(&file.scheduler, reading);
     let socket = socket(&file.http.admin, store.as_ref(), reading);
@@ -85,6 +87,18 @@ pub(super) fn build(file: File, hostname: &str, reading: &mut Reading<'_>) -> Op
         notifications,
         scheduler,
     })
+}
+
+/// Rules about whose code runs cannot hold for a runner that is there before the job.
+fn tell_of_idle_runners(built: &[Built], public: bool, reading: &mut Reading<'_>) {
+    for Built { pool, least, .. } in built.iter().filter(|built| built.pool.min_idle > 0) {
+        let admission = &pool.admission;
+        let takes_public = admission.public.unwrap_or(public);
+        if admission.forks == Some(false) || (takes_public && admission.forks.is_none()) {
+            let message = "an idle runner takes any job that GitHub gives it, also a fork's that the pool refuses";
+            reading.warning(least, message, "set `min_idle: 0` where forks are to be kept out");
+        }
+    }
 }
 
 fn github(file: &File, built: &[Built], mode: IntakeMode, reading: &mut Reading<'_>) -> Option<GitHub> {

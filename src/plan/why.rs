@@ -191,10 +191,10 @@ impl fmt::Display for Why {
             Self::GroupShut { group, account, repository, hidden } => {
                 match hidden {
                     Hidden::Public => {
-                        write!(f, "runner group `{group}` of {account} does not take public repositories")?
+                        write!(f, "runner group `{group}` of {account} does not take public repositories")?;
                     }
                     Hidden::NotSelected => {
-                        write!(f, "runner group `{group}` of {account} is not open to {repository}")?
+                        write!(f, "runner group `{group}` of {account} is not open to {repository}")?;
                     }
                 }
                 f.write_str(": GitHub would never give its runners this job (the organization's settings, Actions, Runner groups)")

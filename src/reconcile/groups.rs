@@ -70,9 +70,8 @@ fn tell(told: &mut BTreeMap<String, String>, organization: &str, error: Option<G
             warn!("the runner groups of `{organization}` are not looked after: {error}");
             told.insert(organization.to_owned(), error);
         }
-        Some(_) => {}
         None if told.remove(organization).is_some() => info!("the runner groups of `{organization}` can be read again"),
-        None => {}
+        Some(_) | None => {}
     }
 }
 
@@ -184,13 +183,11 @@ struct Note {
 impl Note {
     /// Whether the group with these repositories is the one of the note.
     fn is_of(&self, group: &Group, repositories: &BTreeSet<u64>) -> bool {
-        match self.id {
-            Some(id) => id == group.id,
-            None => {
-                let asked_for: BTreeSet<u64> = self.repositories.iter().copied().collect();
-                matches!(group.visibility, Visibility::Selected(_)) && asked_for == *repositories
-            }
+        if let Some(id) = self.id {
+            return id == group.id;
         }
+        let asked_for: BTreeSet<u64> = self.repositories.iter().copied().collect();
+        matches!(group.visibility, Visibility::Selected(_)) && asked_for == *repositories
     }
 }
 

@@ -117,7 +117,7 @@ fn build(runner: &Runner, defaults: &PoolSettings, instance: &InstanceId, readin
         security: container::given_away(security, reading),
     };
     let (url, spot) = org_url?;
-    let nb = runner.nb.placed().map(|placed| placed.spot.clone());
+    let nb = runner.nb.placed().map(|placed| placed.spot.clone()).filter(|_| mode != Mode::Ephemeral);
     let least = nb.or_else(|| scaling.min_idle.placed().map(|placed| placed.spot.clone())).unwrap_or_default();
     let id = runner.id.placed().map(|placed| placed.spot.clone()).unwrap_or_default();
     Some(Built { pool, site: url.site, org_url: spot, id, least, create_group: group.create })

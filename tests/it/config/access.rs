@@ -142,6 +142,16 @@ fn what_is_given_away_is_said_aloud() {
 }
 
 #[test]
+fn an_idle_runner_keeps_no_fork_out() {
+    let message = "an idle runner takes any job that GitHub gives it, also a fork's that the pool refuses; set `min_idle: 0` where forks are to be kept out";
+    for rules in ["{forks: refuse}", "{public_repositories: allow}"] {
+        let all = warned(&["scaling: {min_idle: 1}", &format!("matching: {rules}")]);
+        assert_eq!(all, [format!("8:25 runners[0].scaling.min_idle: {message}")], "{rules}");
+    }
+    assert_eq!(warned(&["scaling: {min_idle: 1}", "matching: {public_repositories: refuse}"]), [""; 0]);
+}
+
+#[test]
 fn rules_that_a_kept_runner_cannot_keep_are_told() {
     let message = "has no effect: GitHub itself gives jobs to the runners that are kept; a runner group keeps jobs away from them: `runner_group`, `create_runner_group`";
     let all = warned(&["nb: 1", "matching: {repositories: [acme/web], forks: refuse}"]);

@@ -119,7 +119,7 @@ log: {level: 'info,runnerfleet=debug', format: json}
 ";
     let loaded = good(text);
     let warnings: Vec<_> = loaded.warnings.iter().map(|warning| warning.key_path.as_str()).collect();
-    assert_eq!(warnings, ["security.allow_public_repositories"]);
+    assert_eq!(warnings, ["runners[0].scaling.min_idle", "security.allow_public_repositories"]);
     let config = loaded.config;
     let [a, b, c] = config.pools.as_slice() else { panic!("{:?}", config.pools) };
     assert_eq!((a.name.as_str(), a.name_prefix.as_str()), ("a", "alpha"));

@@ -78,7 +78,7 @@ pub(super) fn change(call: &Call<'_>) -> Result<Answer, Refusal> {
             (Some("private"), _) => group.visibility = Visibility::Private,
             // Those that were chosen stay; after another visibility nothing is chosen.
             (Some("selected"), Visibility::All | Visibility::Private) => {
-                group.visibility = Visibility::Selected(Vec::new())
+                group.visibility = Visibility::Selected(Vec::new());
             }
             (_, _) => {}
         }
