@@ -335,9 +335,9 @@ mod tests {
         let healed = one(&told(), &facts(&[202, 503, 503]), "webhook.deliveries");
         assert_eq!(healed.verdict, Warning);
         assert!(healed.says.starts_with("2 of the last 3 deliveries failed"), "{healed:?}");
-        let mut again = [delivery(1, 202), delivery(2, 503)];
-        again[1].guid.clone_from(&again[0].guid);
-        let again = WebhookFacts { deliveries: Seen::Known(again.into()), ..facts(&[]) };
+        let taken = delivery(1, 202);
+        let first = Delivery { guid: taken.guid.clone(), ..delivery(2, 503) };
+        let again = WebhookFacts { deliveries: Seen::Known(vec![taken, first]), ..facts(&[]) };
         assert_eq!(verdict(&again, "webhook.deliveries"), Ok, "it was sent again, and taken");
         let unsigned = one(&told(), &facts(&[401, 202]), "webhook.deliveries");
         assert_eq!(unsigned.verdict, Broken);
