@@ -33,7 +33,7 @@ pub fn findings(config: Option<&Config>, facts: &DockerFacts) -> Vec<Finding> {
         Seen::Known(engine) => engine,
         Seen::Failed(why) => {
             let remedy = "start the engine (`systemctl start docker`), let this user open its socket (group `docker`), or name \
-                          another (`docker.url`, DOCKER_HOST)";
+                          another (`hosts[].docker`, DOCKER_HOST)";
             let first = ENGINE.broken(why.clone(), remedy);
             let rest = all[1..].iter().map(|check| check.not_looked("the engine does not answer"));
             return std::iter::once(first).chain(rest).collect();
@@ -148,7 +148,7 @@ fn room(config: &Config, engine: &EngineFacts) -> Finding {
     }
     ROOM.broken(
         format!("no runner of {} fits: runners have {} here", too_large.join(", "), bytes(free)),
-        "lower `resources.memory` of the pool or `reserve.memory` of the host, or give the host more",
+        "lower `resources.memory` of the pool or `hosts[].reserve.memory`, or give the host more",
     )
 }
 

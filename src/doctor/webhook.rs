@@ -6,6 +6,7 @@ use super::github::Asked;
 use super::words::count;
 use crate::config::Config;
 use crate::github::{Delivery, HookConfig};
+use std::collections::BTreeSet;
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,10 +152,12 @@ fn deliveries(facts: &WebhookFacts) -> Finding {
     let Some(newest) = log.first() else {
         return DELIVERIES.unknown(
             "GitHub has delivered nothing in the last day",
-            "let a job run, or set the webhook's address in the App's settings again: GitHub then sends a `ping`",
+            "let a job run; `runnerfleet deliveries` then shows what became of it",
         );
     };
-    let failed: Vec<&Delivery> = log.iter().filter(|delivery| !delivery.ok()).collect();
+    // What was sent again and came through then did not fail.
+    let taken: BTreeSet<&str> = log.iter().filter(|it| it.ok()).map(|it| it.guid.as_str()).collect();
+    let failed: Vec<&Delivery> = log.iter().filter(|it| !it.ok() && !taken.contains(it.guid.as_str())).collect();
     let many = count(log.len(), "delivery", "deliveries");
     let Some(last) = failed.first() else {
         return DELIVERIES.ok(format!("the last {many} came through; the newest at {:.0}", newest.delivered_at));
@@ -199,7 +202,7 @@ fn reachable(config: &Config, facts: &WebhookFacts, is_served: bool) -> Finding 
     match &facts.from_here {
         Seen::Known(200) => REACHABLE.unknown(
             format!("{public_url}/healthz answers from this machine, which proves only that: from outside nobody has come through yet"),
-            "let a job run, or have the App's `ping` delivered again: `runnerfleet deliveries` then shows whether it came",
+            "let a job run; `runnerfleet deliveries` then shows whether GitHub came through",
         ),
         Seen::Known(status) => REACHABLE.warning(
             format!("{public_url}/healthz answers {status} from this machine: that is not this receiver"),
@@ -243,15 +246,15 @@ mod tests {
         }
     }
 
-    fn delivery(status_code: u16) -> Delivery {
+    fn delivery(id: u64, status_code: u16) -> Delivery {
         let status = match status_code {
             202 => "OK".to_owned(),
             0 => "failed to connect to host".to_owned(),
             other => format!("Invalid HTTP Response: {other}"),
         };
         Delivery {
-            id: 1,
-            guid: "guid".to_owned(),
+            id,
+            guid: format!("guid-{id}"),
             delivered_at: "2026-11-22T12:00:00Z".parse().unwrap(),
             redelivery: false,
             duration: 0.1,
@@ -267,7 +270,7 @@ mod tests {
     fn facts(log: &[u16]) -> WebhookFacts {
         WebhookFacts {
             hook: Seen::Known(hook()),
-            deliveries: Seen::Known(log.iter().map(|status| delivery(*status)).collect()),
+            deliveries: Seen::Known((1..).zip(log).map(|(id, status)| delivery(id, *status)).collect()),
             from_here: Seen::NotLooked("GitHub's log says more".to_owned()),
         }
     }
@@ -332,6 +335,10 @@ mod tests {
         let healed = one(&told(), &facts(&[202, 503, 503]), "webhook.deliveries");
         assert_eq!(healed.verdict, Warning);
         assert!(healed.says.starts_with("2 of the last 3 deliveries failed"), "{healed:?}");
+        let taken = delivery(1, 202);
+        let first = Delivery { guid: taken.guid.clone(), ..delivery(2, 503) };
+        let again = WebhookFacts { deliveries: Seen::Known(vec![taken, first]), ..facts(&[]) };
+        assert_eq!(verdict(&again, "webhook.deliveries"), Ok, "it was sent again, and taken");
         let unsigned = one(&told(), &facts(&[401, 202]), "webhook.deliveries");
         assert_eq!(unsigned.verdict, Broken);
         assert!(unsigned.remedy.unwrap().contains("intake.secrets"));

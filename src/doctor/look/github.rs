@@ -70,7 +70,7 @@ pub(super) async fn look(config: &Config, client: Result<&Client, &Error>) -> Gi
     facts.installations = ask("list the installations", client.installations()).await.into();
     let installed = facts.installations.known().cloned().unwrap_or_default();
     for account in accounts(config) {
-        let (repositories, rates) = of_account(client, &account, &installed).await;
+        let (repositories, rates) = Box::pin(of_account(client, &account, &installed)).await;
         if let Some(rates) = rates {
             facts.rates.push((Some(account.clone()), rates));
         }

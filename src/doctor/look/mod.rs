@@ -84,16 +84,16 @@ pub async fn examine(loaded: &Result<Loaded, Problems>, tell: &mut (dyn FnMut(Ne
 
     tell(News::Looking(Area::GitHub, "asking GitHub who we are, and what it lets us do"));
     let client = Client::new(&config.github);
-    let github = github::look(config, client.as_ref()).await;
+    let github = Box::pin(github::look(config, client.as_ref())).await;
     let known = github::is_known(&github);
     done(Area::GitHub, of_github::findings(config, &github, clock::now()), tell);
 
     tell(News::Looking(Area::Webhook, "reading GitHub's log of deliveries"));
-    let hook = look_at_the_hook(config, client.as_ref().ok(), &known).await;
+    let hook = Box::pin(look_at_the_hook(config, client.as_ref().ok(), &known)).await;
     done(Area::Webhook, webhook::findings(config, &hook, serve.runs()), tell);
 
     tell(News::Looking(Area::Runners, "reading GitHub's list of runners"));
-    let (registrations, newest_agents) = github::runners(config, client.as_ref().ok(), &known).await;
+    let (registrations, newest_agents) = Box::pin(github::runners(config, client.as_ref().ok(), &known)).await;
     let facts = RunnersFacts { serve, registrations, containers, newest_agents };
     done(Area::Runners, runners::findings(config, &facts, clock::now()), tell);
     all

@@ -6,6 +6,7 @@ use super::firewall::MetadataRule;
 use crate::provider::ProviderError;
 
 /// What the engine says of itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is one answer of the engine's")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineFacts {
     /// Where it was asked.

@@ -67,7 +67,7 @@ pub fn accounts(config: &Config) -> BTreeSet<String> {
 /// What there is to say.
 pub fn findings(config: &Config, facts: &GitHubFacts, now: Timestamp) -> Vec<Finding> {
     let mut findings = vec![api(config, facts), clock(facts), credentials(config, facts)];
-    findings.extend(facts.rates.iter().map(|(account, rates)| rate(account.as_deref(), rates, now)));
+    findings.extend(facts.rates.iter().map(|(account, rates)| rate(config, account.as_deref(), rates, now)));
     let app = match &facts.identity {
         Seen::Known(Identity::Token(_)) => {
             let because = "a personal token is used: what its owner may, it may";
@@ -179,8 +179,12 @@ fn credentials(config: &Config, facts: &GitHubFacts) -> Finding {
     }
 }
 
-fn rate(account: Option<&str>, rates: &Asked<Vec<Rate>>, now: Timestamp) -> Finding {
-    let whose = account.map_or_else(|| "ours".to_owned(), |account| format!("the installation on `{account}`"));
+fn rate(config: &Config, account: Option<&str>, rates: &Asked<Vec<Rate>>, now: Timestamp) -> Finding {
+    let whose = match (account, &config.github.auth) {
+        (Some(account), _) => format!("the App on `{account}`"),
+        (None, GitHubAuth::App { .. }) => "the App itself".to_owned(),
+        (None, GitHubAuth::Token(_)) => "the token's owner".to_owned(),
+    };
     let wait = "wait; if it happens again, look for another program with the same App, and raise `github.poll.runners`";
     let finding = match rates {
         Seen::NotLooked(because) => RATE.not_looked(because),
@@ -196,12 +200,12 @@ fn rate(account: Option<&str>, rates: &Asked<Vec<Rate>>, now: Timestamp) -> Find
             let used_up = left.iter().find(|rate| rate.remaining == 0 && rate.reset > now);
             let little = left.iter().find(|rate| rate.remaining * 100 < rate.limit * LITTLE_PERCENT);
             if let Some(rate) = used_up {
-                RATE.broken(format!("{whose}: nothing is left until {:.0} ({})", rate.reset, rate.resource), wait)
+                RATE.broken(format!("{whose} has nothing left until {:.0} ({})", rate.reset, rate.resource), wait)
             } else if let Some(rate) = little {
-                RATE.warning(format!("{whose}: only {} are left until {:.0}", words(rate), rate.reset), wait)
+                RATE.warning(format!("{whose} has only {} left until {:.0}", words(rate), rate.reset), wait)
             } else {
                 let shown: Vec<String> = left.into_iter().map(words).collect();
-                RATE.ok(format!("{whose}: {} left in this hour", shown.join(", ")))
+                RATE.ok(format!("{whose} has {} left in this hour", shown.join(", ")))
             }
         }
     };

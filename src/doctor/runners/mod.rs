@@ -35,7 +35,6 @@ pub struct RunnersFacts {
 
 /// The `serve` of this machine.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there is one")]
 pub enum Serve {
     /// It answers.
     Runs(Overview),
