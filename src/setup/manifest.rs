@@ -64,16 +64,13 @@ impl Wanted {
         // A private App can be installed on its owner's account alone.
         manifest.insert("public".to_owned(), json!(accounts(&self.scopes).len() > 1));
         manifest.insert("default_permissions".to_owned(), Value::Object(permissions));
-        match &self.hook {
-            Some(url) => {
-                manifest.insert("hook_attributes".to_owned(), json!({ "url": url, "active": true }));
-                manifest.insert("default_events".to_owned(), json!(EVENTS));
-            }
-            None => {
-                manifest.remove("hook_attributes");
-                // Without a hook GitHub takes no subscription.
-                manifest.remove("default_events");
-            }
+        if let Some(url) = &self.hook {
+            manifest.insert("hook_attributes".to_owned(), json!({ "url": url, "active": true }));
+            manifest.insert("default_events".to_owned(), json!(EVENTS));
+        } else {
+            manifest.remove("hook_attributes");
+            // Without a hook nothing is delivered.
+            manifest.remove("default_events");
         }
         Value::Object(manifest)
     }

@@ -6,7 +6,7 @@ use super::{INTERRUPTED, PRIVATE_KEY, SetupArgs, WEBHOOK_SECRET, name};
 use crate::cli::{WrongUse, environment, say};
 use crate::config::{self, GitHubAuth};
 use crate::github::{AppFacts, Client, Error, NewApp, convert_manifest};
-use crate::setup::desk::{Answer, Desk, Visit};
+use crate::setup::desk::{Answer, Desk, Open, Visit};
 use crate::setup::manifest::{LONGEST_NAME, Wanted, install_page};
 use crate::setup::reference::{self, References};
 use crate::setup::{chance, files, key, secret_lines};
@@ -30,6 +30,8 @@ pub(super) struct Known {
     pub(super) is_fresh: bool,
     /// The secrets are in their file, and nowhere else.
     pub(super) secrets_moved: bool,
+    /// Open until the end, for whoever loads the last page again.
+    _pages: Option<Open>,
 }
 
 /// An App that is not to be made, and its key.
@@ -149,8 +151,16 @@ async fn go_on(place: &Place, found: Found, args: &SetupArgs, talk: &Talk) -> an
         KeyHome::ToWrite => Some(write_given_key(place, &facts, &found, talk).await?),
     };
     let issuer = facts.client_id.clone().unwrap_or(found.issuer);
-    let mut known =
-        Known { client, facts, issuer, key_file, secret_to_set: None, is_fresh: found.is_fresh, secrets_moved: false };
+    let mut known = Known {
+        client,
+        facts,
+        issuer,
+        key_file,
+        secret_to_set: None,
+        is_fresh: found.is_fresh,
+        secrets_moved: false,
+        _pages: None,
+    };
     if standing.needs_a_hook() {
         known.secret_to_set = keep_secret(place, args, known.is_fresh, talk).await?;
         known.secrets_moved = known.secret_to_set.is_some() && standing.secrets().is_empty();
@@ -323,14 +333,16 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
                         };
                         // Who closed the window reads it in the terminal.
                         let _ = answer.send(told);
-                        open.close().await;
+                        if kept.is_err() || interrupted {
+                            open.close().await;
+                            let (_, wrote) = kept?;
+                            wrote.iter().for_each(|path| talk.tell(&format!("wrote {}", path.display())));
+                            bail!("{}", INTERRUPTED.trim());
+                        }
                         let (known, wrote) = kept?;
                         talk.tell(&format!("GitHub made the App `{}` (client id {})", known.facts.slug, known.issuer));
                         wrote.iter().for_each(|path| talk.tell(&format!("wrote {}", path.display())));
-                        if interrupted {
-                            bail!("{}", INTERRUPTED.trim());
-                        }
-                        return Ok(known);
+                        return Ok(Known { _pages: Some(open), ..known });
                     }
                     Err(error) => {
                         let why = no_app(&error, &wanted);
@@ -382,6 +394,7 @@ fn keep(place: &Place, made: NewApp) -> anyhow::Result<(Known, Vec<PathBuf>)> {
         secret_to_set: None,
         is_fresh: true,
         secrets_moved: false,
+        _pages: None,
     };
     let mut wrote = vec![path];
     if standing.needs_a_hook() {

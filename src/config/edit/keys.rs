@@ -203,7 +203,7 @@ fn last_line(node: &Node) -> usize {
 /// Whether two trees are the same but for these keys, and for sections that are there only because of them.
 fn same_but<'a>(old: &'a Node, new: &'a Node, paths: &[&[&str]], here: &mut Vec<&'a str>) -> bool {
     let leads_to = |here: &[&str]| paths.iter().any(|path| path.starts_with(here));
-    if paths.iter().any(|path| *path == here.as_slice()) {
+    if paths.contains(&here.as_slice()) {
         return true;
     }
     match (&old.value, &new.value) {

@@ -55,10 +55,11 @@ async fn a_code_is_good_once() {
     // The page is open still: another name, another code.
     let back = created(&way, &address, Some("runnerfleet two")).await;
     assert_eq!(get(&back).await.status, 200);
+    setup.says("is not installed").await;
     // The same address once more does nothing.
     let again = get(&back).await;
-    assert!(again.status >= 400, "{}", again.text);
-    setup.says("is not installed").await;
+    assert_eq!(again.status, 409, "{}", again.text);
+    assert!(again.text.contains("made already: its code is good once"), "{}", again.text);
     assert_eq!(way.github.requests("POST /app-manifests/").len(), 3);
     stopped(setup).await;
 }
