@@ -34,6 +34,8 @@ pub struct Options {
     pub limits: Limits,
     /// All ids and choices follow from it.
     pub seed: u64,
+    /// Whether all requests are kept with their answers.
+    pub recorded: bool,
 }
 
 impl Options {
@@ -66,6 +68,7 @@ impl Options {
             timings: Timings::default(),
             limits: Limits::default(),
             seed: 1,
+            recorded: true,
         }
     }
 }
