@@ -17,17 +17,11 @@ use std::sync::Arc;
 pub enum Poll {
     /// Its session, or its registration, is gone.
     Gone,
-    /// Nothing.
-    Nothing,
     /// A job was given to it; to be fetched within a minute.
     Job(JobId),
     /// Its job was cancelled.
     Cancelled,
 }
-
-/// A job that an agent fetched.
-#[derive(Debug, Clone)]
-pub struct Job(pub Acquired);
 
 impl SimulatedGitHub {
     /// One whose deliveries `recipient` takes, without a connection. Must be called inside a Tokio runtime.
@@ -104,9 +98,9 @@ impl Handle {
     }
 
     /// Fetches a job that was given to the session; none where it is not its job any more.
-    pub fn acquire(&self, session: &str, job: JobId) -> Option<Job> {
+    pub fn acquire(&self, session: &str, job: JobId) -> Option<Acquired> {
         match self.shared.change(|model, now| model.acquire(session, job.0, now)) {
-            Ok(acquired) => Some(Job(acquired)),
+            Ok(acquired) => Some(acquired),
             Err(AcquireRefused::NoSession | AcquireRefused::NotYours) => None,
         }
     }
@@ -119,6 +113,16 @@ impl Handle {
     /// The agent goes.
     pub fn close_session(&self, session: &str) {
         self.shared.change(|model, now| model.close_session(session, now));
+    }
+
+    /// Deliveries of this action that no receiver took, whichever attempt.
+    pub fn undelivered(&self, action: &str) -> Vec<super::Delivery> {
+        self.shared.courier.undelivered(action)
+    }
+
+    /// Sends an old delivery again.
+    pub fn deliver_again(&self, delivery: &super::Delivery) {
+        self.shared.redeliver(delivery);
     }
 
     /// Looks at the state.
