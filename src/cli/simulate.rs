@@ -38,6 +38,9 @@ pub(super) struct SimulateArgs {
     /// Nothing goes wrong in any run.
     #[arg(long)]
     calm: bool,
+    /// GitHub sends no lost delivery again.
+    #[arg(long)]
+    no_redelivery: bool,
     /// Print what happened, line by line.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -72,8 +75,8 @@ struct Failed {
 
 /// Plays them. Exit code 1 where something did not hold.
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    let options =
-        Options { trace: args.trace, weather: args.calm.then(Weather::calm), ..Options::default() };
+    let weather = args.calm.then(Weather::calm);
+    let options = Options { trace: args.trace, weather, no_redelivery: args.no_redelivery };
     let (from, runs) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
     let threads = args.threads.map_or_else(
         || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -105,7 +108,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         let mut shown = Instant::now();
         for outcome in told {
             let outcome = outcome.map_err(|why| anyhow!(why)).context("a run could not begin")?;
-            summary.add(&outcome, args.calm);
+            summary.add(&outcome, args);
             hash ^= outcome.hash.rotate_left(u32::try_from(outcome.seed % 64).unwrap_or(0));
             for line in &outcome.trace {
                 say(line)?;
@@ -128,7 +131,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Summary {
-    fn add(&mut self, outcome: &Outcome, calm: bool) {
+    fn add(&mut self, outcome: &Outcome, args: &SimulateArgs) {
         self.runs += 1;
         self.jobs += outcome.jobs as u64;
         self.runners += outcome.figures.launches;
@@ -136,13 +139,14 @@ impl Summary {
         self.most_calls_in_an_hour = self.most_calls_in_an_hour.max(outcome.figures.busiest_hour);
         self.simulated_hours += outcome.lasted.as_secs() / 3600;
         if let Some(violation) = &outcome.violation {
-            let calm = if calm { " --calm" } else { "" };
+            let calm = if args.calm { " --calm" } else { "" };
+            let lost = if args.no_redelivery { " --no-redelivery" } else { "" };
             let failed = Failed {
                 seed: outcome.seed,
                 violation: violation.clone(),
                 weather: outcome.weather.clone(),
                 managers: outcome.managers,
-                replay: format!("runnerfleet simulate --seed {} --trace{calm}", outcome.seed),
+                replay: format!("runnerfleet simulate --seed {} --trace{calm}{lost}", outcome.seed),
             };
             complain(&format!("seed {} failed {violation}\n  {}", failed.seed, failed.replay));
             self.failed.push(failed);

@@ -155,7 +155,9 @@ impl Happening {
             Self::Job { approved_after: Some(wait), spec } => {
                 let key = github.waiting_job(*spec);
                 stage.note(&format!("* job {key} waits for its approval"));
-                later(wait, Box::new(move || drop(github.approve(key))));
+                later(wait, Box::new(move || {
+                    github.approve(key);
+                }));
             }
             Self::Cancel => {
                 let open: Vec<_> =

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Trace(Mutex<Kept>);
+pub(super) struct Trace(Mutex<Kept>);
 
 #[derive(Debug)]
 struct Kept {
@@ -17,12 +17,12 @@ struct Kept {
 
 impl Trace {
     /// Begins; keeps the lines themselves only if `whole`.
-    pub fn new(whole: bool) -> Self {
+    pub(super) fn new(whole: bool) -> Self {
         Self(Mutex::new(Kept { hash: 0xcbf2_9ce4_8422_2325, count: 0, lines: whole.then(Vec::new) }))
     }
 
     /// One more line.
-    pub fn note(&self, at: Duration, text: &str) {
+    pub(super) fn note(&self, at: Duration, text: &str) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let time = at.as_millis().to_le_bytes();
         kept.hash = time.iter().chain(text.as_bytes()).fold(kept.hash, |hash, byte| {
@@ -35,13 +35,13 @@ impl Trace {
     }
 
     /// One number for all of it, and how many lines there were.
-    pub fn sum(&self) -> (u64, u64) {
+    pub(super) fn sum(&self) -> (u64, u64) {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (kept.hash, kept.count)
     }
 
     /// The lines, if they were kept.
-    pub fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lines.clone().unwrap_or_default()
     }
 }

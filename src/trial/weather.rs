@@ -96,7 +96,7 @@ impl Weather {
     }
 
     /// Drawn from the seed. Each family is there in about a third of the runs; one run in ten has none.
-    pub fn draw(dice: &Dice) -> Self {
+    pub(super) fn draw(dice: &Dice) -> Self {
         if dice.happens(1000) {
             return Self::calm();
         }
