@@ -107,6 +107,12 @@ impl Engine {
         self.cut_feeds();
     }
 
+    /// Nothing is left of it.
+    pub(super) fn burn_down(&self) {
+        self.go_away(false);
+        self.inner().containers.clear();
+    }
+
     pub(super) fn come_back(&self) {
         self.inner().away = false;
     }

@@ -275,7 +275,7 @@ impl Judge {
                 open.push(format!("[exactly min_idle] {rows} live rows of {name}, not {wanted}"));
             }
         }
-        for machine in &stage.machines {
+        for machine in stage.machines.iter().filter(|machine| !machine.is_lost()) {
             match machine.running() {
                 None => open.push(format!("[recovery] nothing runs on {}", machine.host)),
                 Some(running) => match running.queue.depth().await {

@@ -19,7 +19,7 @@ use crate::reconcile::{self, feeds, installations};
 use crate::store::Store;
 use crate::webhook::{Readiness, Receiver};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -39,6 +39,7 @@ pub(super) struct Machine {
     running: Mutex<Option<Arc<Running>>>,
     lives: AtomicU64,
     wanted_down: Notify,
+    lost: AtomicBool,
 }
 
 /// The program as it runs.
@@ -61,6 +62,7 @@ impl Machine {
             running: Mutex::default(),
             lives: AtomicU64::new(0),
             wanted_down: Notify::new(),
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -87,6 +89,19 @@ impl Machine {
         self.wanted_down.notify_waiters();
     }
 
+    /// It burns down.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.engine.burn_down();
+        if let Some(running) = self.running() {
+            running.life.die();
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// This machine's clock.
     pub(super) fn clock(&self, stage: &Stage) -> Clock {
         let (ahead, true_one) = (self.ahead.clone(), stage.clock());
@@ -107,7 +122,7 @@ impl Machine {
 
     /// Keeps the program running, as a service manager does.
     pub(super) async fn supervise(self: Arc<Self>, stage: Arc<Stage>) {
-        loop {
+        while !self.is_lost() {
             let started = clock::under(self.clock(&stage), self.start(&stage)).await;
             let running = match started {
                 Ok(running) => running,

@@ -36,6 +36,7 @@ pub(super) enum Happening {
     Redelivery,
     Change,
     Deregistration,
+    Loss,
 }
 
 /// All of a run, in the order in which it happens; it is over at `until`.
@@ -93,6 +94,9 @@ pub(super) fn write(
     often(times.redeliveries, &|| Happening::Redelivery);
     often(times.changes, &|| Happening::Change);
     often(times.deregistrations, &|| Happening::Deregistration);
+    if machines > 1 {
+        often(times.losses.min(1), &|| Happening::Loss);
+    }
     script.sort_by_key(|(at, _)| *at);
     script
 }
@@ -247,6 +251,7 @@ impl Happening {
                     machine.restart();
                 }
             }
+            Self::Loss => machine.lose(),
             Self::Deregistration => {
                 let scope = Scope::Organization("acme".to_owned());
                 let names: Vec<String> = github.runners(&scope).into_iter().map(|runner| runner.name).collect();

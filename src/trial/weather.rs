@@ -87,6 +87,8 @@ pub struct Times {
     pub changes: u64,
     /// Somebody deletes a registration on GitHub's page.
     pub deregistrations: u64,
+    /// Of two machines one is gone for good, with its engine.
+    pub losses: u64,
 }
 
 impl Weather {
@@ -141,6 +143,7 @@ impl Weather {
                 redeliveries: times(5),
                 changes: times(2),
                 deregistrations: times(2),
+                losses: times(1),
             },
         }
     }
