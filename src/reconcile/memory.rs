@@ -187,9 +187,9 @@ impl Memory {
         put_leases(&mut known.leases, snapshot.leases);
         // A row that went while the feed was cut takes along what is kept beside it. A registration without a row may be held
         // back as well, but not for ever.
-        let (known, now) = (&mut *known, clock::now());
-        known.asked.retain(|key, _| known.jobs.contains_key(key));
-        known.held.retain(|name, (until, _)| known.runners.contains_key(name) || after(*until, FORGET_HOLD) > now);
+        let (now, Known { asked, held, jobs, runners, .. }) = (clock::now(), &mut *known);
+        asked.retain(|key, _| jobs.contains_key(key));
+        held.retain(|name, (until, _)| runners.contains_key(name) || after(*until, FORGET_HOLD) > now);
         known.store = Observed::Known(());
         known.loaded = true;
         drop(known);

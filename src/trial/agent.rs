@@ -4,7 +4,8 @@ use super::dice::Dice;
 use super::stage::Stage;
 use crate::model::JobId;
 use crate::simulation::github::Poll;
-use crate::simulation::protocol::{AGENT_VERSION, Ending};
+use crate::provider::StartCommand;
+use crate::simulation::protocol::{Ending, Register};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,8 +35,35 @@ impl Work {
     }
 }
 
+/// How an agent begins: under which name, in which way, with which credential.
+pub(super) struct Beginning {
+    pub(super) name: String,
+    pub(super) start: StartCommand,
+    pub(super) credential: String,
+}
+
+impl Beginning {
+    /// Who it is at GitHub, once it knows.
+    fn identity(self, stage: &Stage) -> Option<(u64, String)> {
+        match self.start {
+            StartCommand::Jit { .. } => stage.github().agent_of(&self.credential),
+            StartCommand::Register { url, labels, group, work_dir, .. }
+            | StartCommand::Keep { url, labels, group, work_dir, .. } => stage.github().register_agent(&Register {
+                url,
+                token: self.credential,
+                name: self.name,
+                labels,
+                group,
+                ephemeral: true,
+                replace: false,
+                work_folder: work_dir,
+            }),
+        }
+    }
+}
+
 /// From the container's start to its end; the exit code. A container that is killed drops this.
-pub(super) async fn live(stage: Arc<Stage>, jit: String, work: Arc<Work>, dice: Dice) -> i64 {
+pub(super) async fn live(stage: Arc<Stage>, beginning: Beginning, work: Arc<Work>, dice: Dice) -> i64 {
     let weather = stage.weather();
     tokio::time::sleep(dice.millis(500, 6000)).await;
     if dice.happens(weather.stillborn) {
@@ -44,7 +72,9 @@ pub(super) async fn live(stage: Arc<Stage>, jit: String, work: Arc<Work>, dice: 
     if dice.happens(weather.never_online) {
         std::future::pending::<()>().await;
     }
-    let Some(session) = stage.github().open_session(&jit, AGENT_VERSION) else { return 1 };
+    let Some((agent, secret)) = beginning.identity(&stage) else { return 1 };
+    tokio::time::sleep(dice.millis(100, 2000)).await;
+    let Some(session) = stage.github().open_session(agent, &secret) else { return 1 };
     let github = stage.github();
     let job = loop {
         let Some(_polling) = github.begin_poll(&session) else { return 0 };

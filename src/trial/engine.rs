@@ -1,6 +1,6 @@
 //! A simulated engine: one host's containers, with an agent in each, and the news of them.
 
-use super::agent::{self, Work};
+use super::agent::{self, Beginning, Work};
 use super::dice::Dice;
 use super::life::Life;
 use super::stage::Stage;
@@ -9,7 +9,7 @@ use crate::config::Network;
 use crate::model::{
     Capacity, Container, ContainerId, ContainerStatus, Evidence, ImageId, RunnerName,
 };
-use crate::provider::{ContainerNews, ContainerSpec, LogQuery, LogStream, Provider, ProviderError};
+use crate::provider::{ContainerNews, ContainerSpec, LogQuery, LogStream, Provider, ProviderError, StartCommand};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::BTreeMap;
@@ -45,6 +45,7 @@ struct Inner {
 
 struct Made {
     shown: Container,
+    start: StartCommand,
     work: Arc<Work>,
     agent: Option<AbortHandle>,
 }
@@ -177,7 +178,7 @@ impl Engine {
                 created_at: clock::now(),
                 status: ContainerStatus::Created,
             };
-            inner.containers.insert(id.clone(), Made { shown, work: Arc::default(), agent: None });
+            inner.containers.insert(id.clone(), Made { shown, start: spec.start.clone(), work: Arc::default(), agent: None });
             id
         };
         self.stage().judge.container_made(&self.stage());
@@ -186,7 +187,7 @@ impl Engine {
     }
 
     fn begin(self: &Arc<Self>, id: &ContainerId, credential: &str) -> Result<(), ProviderError> {
-        let work = {
+        let (work, beginning) = {
             let mut inner = self.inner();
             let Some(made) = inner.containers.get_mut(id) else {
                 return Err(ProviderError::Refused(format!("No such container: {id}")));
@@ -195,12 +196,13 @@ impl Engine {
                 return Err(ProviderError::Refused("it was started before".to_owned()));
             }
             made.shown.status = ContainerStatus::Running;
-            made.work.clone()
+            let name = made.shown.runner.to_string();
+            (made.work.clone(), Beginning { name, start: made.start.clone(), credential: credential.to_owned() })
         };
-        let (engine, stage, own, jit) = (self.clone(), self.stage(), id.clone(), credential.to_owned());
+        let (engine, stage, own) = (self.clone(), self.stage(), id.clone());
         let dice = Dice::new(self.dice.next(), "agent");
         let task = tokio::spawn(async move {
-            let code = agent::live(stage, jit, work, dice).await;
+            let code = agent::live(stage, beginning, work, dice).await;
             engine.exited(&own, code);
         });
         if let Some(made) = self.inner().containers.get_mut(id) {

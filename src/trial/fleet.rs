@@ -1,7 +1,7 @@
 //! The fleet of a run: its pools and bounds, drawn from the seed.
 
 use super::dice::Dice;
-use crate::config::{self, Config, GitHubAuth, Network};
+use crate::config::{self, Config, GitHubAuth, Network, RegistrationKind};
 use crate::model::{HostId, LabelSet, PoolName};
 use crate::simulation::github::App;
 use crate::simulation::keys;
@@ -73,6 +73,7 @@ pub(super) fn draw(dice: &Dice) -> Result<(Config, App), String> {
         pool.online_timeout = dice.seconds(60, 180);
         pool.provision_timeout = dice.seconds(60, 180);
         pool.network = Network::Isolated;
+        pool.registration = if dice.happens(2500) { RegistrationKind::Token } else { RegistrationKind::Jit };
     }
     let spares: u32 = config.pools.iter().map(|pool| pool.min_idle).sum();
     config.limits.max_runners = spares + u32::try_from(dice.from_to(1, 8)).unwrap_or(1);

@@ -174,25 +174,45 @@ impl Machine {
         });
         let (stop, loops, actions) = (life.stop.clone(), TaskTracker::new(), TaskTracker::new());
         let ours = self.clock(stage);
-        let begin = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-            loops.spawn(clock::under(ours.clone(), work));
+        let begin = |name: &'static str, work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let (told, stop) = (Told { name, stage: stage.clone() }, stop.clone());
+            loops.spawn(clock::under(ours.clone(), async move {
+                work.await;
+                if !stop.is_cancelled() && told.name != "networks" {
+                    told.stage.judge.fail(&told.stage, &format!("[recovery] the loop `{}` ended", told.name));
+                }
+            }));
         };
-        begin(Box::pin(feeds::store(store.clone(), memory.clone(), stop.clone())));
-        begin(Box::pin(feeds::lease(store.clone(), memory.clone(), config.clone(), stop.clone())));
-        begin(Box::pin(feeds::containers(provider.clone(), memory.clone(), stop.clone())));
-        begin(Box::pin(feeds::capacity(provider.clone(), memory.clone(), stop.clone())));
-        begin(Box::pin(feeds::age_out(store.clone(), queue.clone(), config.clone(), stop.clone())));
+        begin("store", Box::pin(feeds::store(store.clone(), memory.clone(), stop.clone())));
+        begin("lease", Box::pin(feeds::lease(store.clone(), memory.clone(), config.clone(), stop.clone())));
+        begin("containers", Box::pin(feeds::containers(provider.clone(), memory.clone(), stop.clone())));
+        begin("capacity", Box::pin(feeds::capacity(provider.clone(), memory.clone(), stop.clone())));
+        begin("age_out", Box::pin(feeds::age_out(store.clone(), queue.clone(), config.clone(), stop.clone())));
         for scope in feeds::scopes(&config) {
             let (client, memory, config, stop) = (client.clone(), memory.clone(), config.clone(), stop.clone());
-            begin(Box::pin(feeds::registrations(client, memory, config, scope, stop)));
+            begin("registrations", Box::pin(feeds::registrations(client, memory, config, scope, stop)));
         }
-        begin(Box::pin(installations::follow(client.clone(), memory.clone(), config.clone(), stop.clone())));
-        begin(Box::pin(feeds::networks(provider.clone(), config.clone(), stop.clone())));
-        begin(Box::pin(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone())));
-        begin(Box::pin(reconcile::run(config.clone(), memory.clone(), executor, actions.clone(), stop.clone())));
+        begin("installations", Box::pin(installations::follow(client.clone(), memory.clone(), config.clone(), stop.clone())));
+        begin("networks", Box::pin(feeds::networks(provider.clone(), config.clone(), stop.clone())));
+        begin("ingest", Box::pin(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone())));
+        begin("reconcile", Box::pin(reconcile::run(config.clone(), memory.clone(), executor, actions.clone(), stop.clone())));
         let mut receiver = Receiver::new(config, Some(queue.clone()), Arc::new(Unasked));
         receiver.installations = memory.installations_bell();
         Ok(Arc::new(Running { life, memory, receiver: Arc::new(receiver), queue: db.queue(), loops, actions }))
+    }
+}
+
+/// A loop that broke is told.
+struct Told {
+    name: &'static str,
+    stage: Arc<Stage>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stage.judge.fail(&self.stage, &format!("[panic] the loop `{}` broke", self.name));
+        }
     }
 }
 

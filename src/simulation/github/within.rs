@@ -4,9 +4,9 @@
 use super::handle::{Handle, SimulatedGitHub};
 use super::model::{AcquireRefused, News, SessionRefused};
 use super::webhooks::{Recipient, Road};
-use super::{Options, Shared, api, faults, server};
+use super::{Options, Shared, agent_api, api, faults, server};
 use crate::model::JobId;
-use crate::simulation::protocol::{Acquired, Message, decode_jit};
+use crate::simulation::protocol::{AGENT_VERSION, Acquired, Message, Register, decode_jit};
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
@@ -61,14 +61,21 @@ impl Handle {
         self.shared.courier.faults.choose_by(chooser);
     }
 
-    /// An agent opens its session with the JIT config that it was handed; none where its registration is gone, or it has
-    /// another session.
-    pub fn open_session(&self, jit_config: &str, version: &str) -> Option<String> {
+    /// Who an agent is, by the JIT config that it was handed.
+    pub fn agent_of(&self, jit_config: &str) -> Option<(u64, String)> {
         let (runner, credentials) = decode_jit(jit_config).ok()?;
-        let opened = self
-            .shared
-            .change(|model, now| model.open_session(runner.agent_id, &credentials.data.secret, version, now));
-        match opened {
+        Some((runner.agent_id, credentials.data.secret))
+    }
+
+    /// An agent registers itself, as `config.sh` does; who it is then. None where it is refused.
+    pub fn register_agent(&self, wish: &Register) -> Option<(u64, String)> {
+        let files = agent_api::registered(&self.shared, wish).ok()?;
+        Some((files.runner.agent_id, files.credentials.data.secret))
+    }
+
+    /// An agent opens its session; none where its registration is gone, or it has another session.
+    pub fn open_session(&self, agent: u64, secret: &str) -> Option<String> {
+        match self.shared.change(|model, now| model.open_session(agent, secret, AGENT_VERSION, now)) {
             Ok(session) => Some(session),
             Err(SessionRefused::Unknown | SessionRefused::Conflict) => None,
         }
