@@ -78,10 +78,9 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let weather = args.calm.then(Weather::calm);
     let options = Options { trace: args.trace, weather, no_redelivery: args.no_redelivery };
     let (from, runs) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        usize::from,
-    );
+    let threads = args
+        .threads
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from);
     let began = Instant::now();
     let until = args.minutes.map(|minutes| began + Duration::from_secs(60 * minutes));
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));

@@ -120,11 +120,7 @@ impl Transport {
     }
 
     /// By another way than the wire.
-    pub(super) fn carried(
-        api_url: &str,
-        carrier: Arc<dyn Carrier>,
-        request_timeout: Duration,
-    ) -> Result<Self, Error> {
+    pub(super) fn carried(api_url: &str, carrier: Arc<dyn Carrier>, request_timeout: Duration) -> Result<Self, Error> {
         let (origin, base_path) = address(api_url)?;
         Ok(Self { way: Way::Carried(carrier), origin, base_path, request_timeout })
     }

@@ -163,10 +163,10 @@ pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
         let Some((name, runner)) = name.as_ref().and_then(|name| Some((name, world.runners.get(name)?))) else {
             let asked = world.asked.get(&job.key()).copied().unwrap_or(job.since);
             let due = after(asked.max(job.since), ASK_ELSEWHERE);
-            if due <= world.now {
-                draft.act(Action::AskJob { job: job.key() });
-            } else {
+            if due > world.now {
                 draft.look_at(due);
+            } else if age(world.now, job.since) < LONGEST_RUN {
+                draft.act(Action::AskJob { job: job.key() });
             }
             continue;
         };

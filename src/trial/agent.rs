@@ -3,8 +3,8 @@
 use super::dice::Dice;
 use super::stage::Stage;
 use crate::model::JobId;
-use crate::simulation::github::Poll;
 use crate::provider::StartCommand;
+use crate::simulation::github::Poll;
 use crate::simulation::protocol::{Ending, Register};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

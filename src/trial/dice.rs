@@ -11,9 +11,9 @@ pub(super) struct Dice(Mutex<u64>);
 impl Dice {
     /// The line of this name.
     pub(super) fn new(seed: u64, name: &str) -> Self {
-        let line = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let line = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let dice = Self(Mutex::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ line));
         dice.next();
         dice

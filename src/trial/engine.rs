@@ -6,9 +6,7 @@ use super::life::Life;
 use super::stage::Stage;
 use crate::clock;
 use crate::config::Network;
-use crate::model::{
-    Capacity, Container, ContainerId, ContainerStatus, Evidence, ImageId, RunnerName,
-};
+use crate::model::{Capacity, Container, ContainerId, ContainerStatus, Evidence, ImageId, RunnerName};
 use crate::provider::{ContainerNews, ContainerSpec, LogQuery, LogStream, Provider, ProviderError, StartCommand};
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -178,7 +176,9 @@ impl Engine {
                 created_at: clock::now(),
                 status: ContainerStatus::Created,
             };
-            inner.containers.insert(id.clone(), Made { shown, start: spec.start.clone(), work: Arc::default(), agent: None });
+            inner
+                .containers
+                .insert(id.clone(), Made { shown, start: spec.start.clone(), work: Arc::default(), agent: None });
             id
         };
         self.stage().judge.container_made(&self.stage());

@@ -116,5 +116,12 @@ pub(super) fn pool_of<'a>(config: &'a Config, runner: &str) -> Option<&'a PoolNa
     crate::plan::naming::given_by(&name, &config.pools, &config.instance).map(|pool| &pool.name)
 }
 
-/// The longest that a thing takes which nobody disturbs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(50 * 60);
+/// The longest that a thing takes which nobody disturbs: GitHub keeps a dead runner busy for 10 to 15 minutes, and a pool that failed
+/// waits for five.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// The row of a job that runs elsewhere may be behind for longer: it is asked about every half an hour.
+pub(super) const PATIENCE_WITH_ROWS: Duration = Duration::from_secs(50 * 60);
+
+/// What one job adds to its time.
+pub(super) const OVERHEAD: Duration = Duration::from_secs(60);

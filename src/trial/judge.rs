@@ -4,7 +4,7 @@ use super::fleet;
 use super::life::Life;
 use super::stage::Stage;
 use crate::config::Config;
-use crate::model::{ContainerStatus, JobId, Job, JobKey, PoolName, Runner, RunnerName, Scope, Standing, after};
+use crate::model::{ContainerStatus, Job, JobId, JobKey, PoolName, Runner, RunnerName, Scope, Standing, after};
 use crate::simulation::github::Stage as JobStage;
 use crate::store::{Reservation, queued_in};
 use jiff::Timestamp;
@@ -18,6 +18,14 @@ const LINES_MAX: u64 = 400_000;
 
 /// GitHub allows an installation 5000 requests an hour. A fleet of this size must stay far below.
 const CALLS_IN_AN_HOUR: u64 = 2500;
+
+/// How a row that is behind is told.
+const ROW: &str = "[recovery] the row of job";
+
+/// Whether what is told is no more than that.
+pub(super) fn is_of_a_row(told: &str) -> bool {
+    told.starts_with(ROW)
+}
 
 /// See the module.
 pub(super) struct Judge {
@@ -142,7 +150,8 @@ impl Judge {
             }
             let live = of_pool().filter(|row| row.is_live()).count() + 1;
             let in_all = books.runners.values().filter(|row| row.is_live()).count() + 1;
-            let on_host = books.runners.values().filter(|row| row.is_live() && row.owner == wish.runner.owner).count() + 1;
+            let on_host =
+                books.runners.values().filter(|row| row.is_live() && row.owner == wish.runner.owner).count() + 1;
             let bounds = [
                 ("pool", live, books.pool_max.get(pool).copied().unwrap_or(0)),
                 ("fleet", in_all, books.fleet_max),
@@ -150,7 +159,9 @@ impl Judge {
             ];
             for (what, count, max) in bounds {
                 if count > max as usize {
-                    wrong.push(format!("[bounds] {count} runners of the {what} of {name}, and at most {max} are allowed"));
+                    wrong.push(format!(
+                        "[bounds] {count} runners of the {what} of {name}, and at most {max} are allowed"
+                    ));
                 }
             }
             if books.runners.get(name).is_some_and(Runner::is_live) {
@@ -196,9 +207,9 @@ impl Judge {
     /// The program ends a container that lives. No job may run in it.
     pub(super) fn ended_from_outside(&self, stage: &Stage, runner: &RunnerName, job: Option<JobId>) {
         let Some(job) = job else { return };
-        let runs = stage.github().look(|model| {
-            model.jobs().any(|it| it.key.id == job && matches!(it.stage, JobStage::InProgress { .. }))
-        });
+        let runs = stage
+            .github()
+            .look(|model| model.jobs().any(|it| it.key.id == job && matches!(it.stage, JobStage::InProgress { .. })));
         if runs {
             self.fail(stage, &format!("[no job is killed] {runner} was removed while it ran job {job}"));
         }
@@ -262,13 +273,18 @@ impl Judge {
             });
             if registered != (wanted, wanted) {
                 let (all, online) = registered;
-                open.push(format!("[exactly min_idle] {all} registrations of {name}, {online} of them online and idle, not {wanted}"));
+                open.push(format!(
+                    "[exactly min_idle] {all} registrations of {name}, {online} of them online and idle, not {wanted}"
+                ));
             }
             let containers: Vec<_> =
                 stage.machines.iter().flat_map(|it| it.engine.containers()).filter(|it| it.pool == *name).collect();
             let running = containers.iter().filter(|it| it.status == ContainerStatus::Running).count();
             if containers.len() != wanted || running != wanted {
-                open.push(format!("[exactly min_idle] {} containers of {name}, {running} of them running, not {wanted}", containers.len()));
+                open.push(format!(
+                    "[exactly min_idle] {} containers of {name}, {running} of them running, not {wanted}",
+                    containers.len()
+                ));
             }
             let rows = self.books().runners.values().filter(|row| row.pool == *name && row.is_live()).count();
             if rows != wanted {
@@ -294,14 +310,19 @@ impl Judge {
                 if books.acknowledged.contains(&job.key.id) && fleet::serves(config, &job.spec.labels) {
                     open.push(format!("[no job is lost] job {} {:?} is {:?}", job.key, job.spec.labels, job.stage));
                 } else if fleet::serves(config, &job.spec.labels) {
-                    open.push(format!("[no job is lost] job {} is {:?}, and its event was never taken", job.key, job.stage));
+                    open.push(format!(
+                        "[no job is lost] job {} is {:?}, and its event was never taken",
+                        job.key, job.stage
+                    ));
                 }
             }
         });
-        for job in books.jobs.values().filter(|job| !job.is_over() && fleet::serves(config, &job.facts.labels.to_vec())) {
-            let waits = stage.github().look(|model| model.job(job.key()).is_some_and(|it| it.stage == JobStage::Waiting));
+        for job in books.jobs.values().filter(|job| !job.is_over() && fleet::serves(config, &job.facts.labels.to_vec()))
+        {
+            let waits =
+                stage.github().look(|model| model.job(job.key()).is_some_and(|it| it.stage == JobStage::Waiting));
             if !waits {
-                open.push(format!("[recovery] the row of job {} says {}", job.key(), job.state.word()));
+                open.push(format!("{ROW} {} says {}", job.key(), job.state.word()));
             }
         }
     }

@@ -192,10 +192,19 @@ impl Machine {
             let (client, memory, config, stop) = (client.clone(), memory.clone(), config.clone(), stop.clone());
             begin("registrations", Box::pin(feeds::registrations(client, memory, config, scope, stop)));
         }
-        begin("installations", Box::pin(installations::follow(client.clone(), memory.clone(), config.clone(), stop.clone())));
+        begin(
+            "installations",
+            Box::pin(installations::follow(client.clone(), memory.clone(), config.clone(), stop.clone())),
+        );
         begin("networks", Box::pin(feeds::networks(provider.clone(), config.clone(), stop.clone())));
-        begin("ingest", Box::pin(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone())));
-        begin("reconcile", Box::pin(reconcile::run(config.clone(), memory.clone(), executor, actions.clone(), stop.clone())));
+        begin(
+            "ingest",
+            Box::pin(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone())),
+        );
+        begin(
+            "reconcile",
+            Box::pin(reconcile::run(config.clone(), memory.clone(), executor, actions.clone(), stop.clone())),
+        );
         let mut receiver = Receiver::new(config, Some(queue.clone()), Arc::new(Unasked));
         receiver.installations = memory.installations_bell();
         Ok(Arc::new(Running { life, memory, receiver: Arc::new(receiver), queue: db.queue(), loops, actions }))

@@ -159,27 +159,30 @@ impl Happening {
             Self::Job { approved_after: Some(wait), spec } => {
                 let key = github.waiting_job(*spec);
                 stage.note(&format!("* job {key} waits for its approval"));
-                later(wait, Box::new(move || {
-                    github.approve(key);
-                }));
+                later(
+                    wait,
+                    Box::new(move || {
+                        github.approve(key);
+                    }),
+                );
             }
             Self::Cancel => {
-                let open: Vec<_> =
-                    github.look(|model| model.jobs().filter(|it| it.stage != JobStage::Completed).map(|it| it.key).collect());
+                let open: Vec<_> = github
+                    .look(|model| model.jobs().filter(|it| it.stage != JobStage::Completed).map(|it| it.key).collect());
                 if let Some(job) = dice.one_of(&open) {
                     github.cancel(*job);
                 }
             }
             Self::Rerun => {
-                let over: Vec<_> =
-                    github.look(|model| model.jobs().filter(|it| it.stage == JobStage::Completed).map(|it| it.key).collect());
+                let over: Vec<_> = github
+                    .look(|model| model.jobs().filter(|it| it.stage == JobStage::Completed).map(|it| it.key).collect());
                 if let Some(job) = dice.one_of(&over) {
                     github.rerun(*job);
                 }
             }
             Self::Steal => {
-                let open: Vec<_> =
-                    github.look(|model| model.jobs().filter(|it| it.stage == JobStage::Queued).map(|it| it.key).collect());
+                let open: Vec<_> = github
+                    .look(|model| model.jobs().filter(|it| it.stage == JobStage::Queued).map(|it| it.key).collect());
                 let name = format!("foreign-{}", dice.below(1_000_000));
                 let scope = Scope::Organization("acme".to_owned());
                 if let Some(job) = dice.one_of(&open)
@@ -268,7 +271,8 @@ fn forge(stage: &Arc<Stage>) {
     let github = stage.github();
     let log = github.deliveries();
     let Some(real) = stage.dice.one_of(&log) else { return };
-    let text = String::from_utf8_lossy(&real.payload).replace("\"queued\"", "\"in_progress\"").replace("build", "forged");
+    let text =
+        String::from_utf8_lossy(&real.payload).replace("\"queued\"", "\"in_progress\"").replace("build", "forged");
     let payload = Bytes::from(text);
     let signature = if stage.dice.happens(5000) { sign("another secret", &payload) } else { "sha256=00".to_owned() };
     let headers: Vec<(String, String)> = real

@@ -25,9 +25,10 @@ impl Trace {
     pub(super) fn note(&self, at: Duration, text: &str) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let time = at.as_millis().to_le_bytes();
-        kept.hash = time.iter().chain(text.as_bytes()).fold(kept.hash, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        kept.hash = time
+            .iter()
+            .chain(text.as_bytes())
+            .fold(kept.hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
         kept.count += 1;
         if let Some(lines) = &mut kept.lines {
             lines.push(format!("{:>10.3} {text}", at.as_secs_f64()));

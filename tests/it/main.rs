@@ -37,10 +37,10 @@ mod registry;
 mod scheduler;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
 mod simulation;
-/// Whole lives of a fleet in one thread, each from a number.
-mod trial;
 /// What several of them need.
 mod support;
+/// Whole lives of a fleet in one thread, each from a number.
+mod trial;
 /// Base images that are out of date: found, and put in place of the old ones.
 mod update;
 /// The receiver and ingest: signed deliveries over real HTTP, down to the store.

@@ -94,9 +94,8 @@ impl Bed {
             }
             Kind::Inline { db } => {
                 let visibility = self.visibility;
-                let db = db.get_or_insert_with(|| {
-                    runnerfleet::durable::embedded::in_memory_inline(visibility).unwrap()
-                });
+                let db =
+                    db.get_or_insert_with(|| runnerfleet::durable::embedded::in_memory_inline(visibility).unwrap());
                 Parts { queue: db.queue(), store: db.store() }
             }
             Kind::Redis { server } => of_redis(&connect(server, name, self.visibility)),

@@ -29,12 +29,17 @@ async fn a_run_that_fails_is_printed_with_the_command_that_plays_it_again() {
     // Without anybody who sends lost deliveries again, some run loses a job.
     let said = run(&mut simulate(&["--seeds", "60", "--no-redelivery"])).await;
     assert_eq!(said.code, Some(1), "{said:?}");
-    let replay = said.out.lines().find_map(|line| line.trim().strip_prefix("runnerfleet simulate ")).unwrap().to_owned();
+    let replay =
+        said.out.lines().find_map(|line| line.trim().strip_prefix("runnerfleet simulate ")).unwrap().to_owned();
     assert!(replay.starts_with("--seed "), "{replay}");
     assert!(said.err.contains(&replay), "{said:?}");
     let again = run(&mut simulate(&replay.split(' ').collect::<Vec<_>>())).await;
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(again.out.contains("VIOLATION [no job is lost]") || again.out.contains("[no job is lost]"), "{}", again.err);
+    assert!(
+        again.out.contains("VIOLATION [no job is lost]") || again.out.contains("[no job is lost]"),
+        "{}",
+        again.err
+    );
 }
 
 #[tokio::test]
