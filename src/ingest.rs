@@ -35,6 +35,7 @@ pub async fn run(
     let mut told = false;
     loop {
         let received = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             received = queue.receive(BATCH) => received,
         };
@@ -49,6 +50,7 @@ pub async fn run(
                     warn!("events wait in the queue: {why}");
                 }
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(PAUSE) => {}
                 }

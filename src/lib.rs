@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `model` and `config` are the words that all of them speak; `plan` decides and does nothing; `reconcile` does and decides
-//! nothing. `app` joins the parts, `cli` is what a user types, `simulation` is the GitHub of the demo and the tests.
+//! nothing. `app` joins the parts, `cli` is what a user types, `simulation` is the GitHub of the demo and the tests,
+//! `trial` plays whole lives against it, each from a number.
 //! ARCHITECTURE.md walks through it with one webhook.
 
 pub mod inbound;
@@ -78,5 +79,7 @@ pub mod service;
 pub mod app;
 
 pub mod simulation;
+
+pub mod trial;
 
 pub mod cli;

@@ -27,6 +27,7 @@ mod scheduler;
 mod select;
 mod serve;
 mod setup;
+mod simulate;
 mod source;
 mod status;
 mod summary;
@@ -208,6 +209,16 @@ Examples:
     /// Show the whole thing at work on this machine: a simulated GitHub, real containers, nothing to set up.
     #[command(after_help = "Example:\n  runnerfleet demo --jobs 50 --pools 3")]
     Demo(demo::DemoArgs),
+    /// Play whole lives of a fleet in memory, with everything going wrong, and see whether what must hold does.
+    #[command(after_help = "\
+The planner, the loops, the GitHub client and the store are the real ones; GitHub, the engine and the time are simulated. Each run \
+follows from its number alone: one that fails is printed with the command that plays it again.
+
+Examples:
+  runnerfleet simulate --seeds 1000
+  runnerfleet simulate --seeds 1000000 --minutes 30
+  runnerfleet simulate --seed 4711 --trace")]
+    Simulate(simulate::SimulateArgs),
     /// Take over runners of the tool before this one: its containers end, each after its job, and ours take their places.
     #[command(after_help = "\
 A container is one of that tool's only if its name is a runner's (name_prefix and a number) and its environment has that name \
@@ -278,6 +289,7 @@ async fn run(cli: Cli, socket: serve::HandedOver) -> ExitCode {
         Verb::Config(verb) => config::run(&path, &verb),
         Verb::Doctor(args) => doctor::doctor(&path, &args).await,
         Verb::Demo(args) => demo::demo(args).await,
+        Verb::Simulate(args) => tokio::task::block_in_place(|| simulate::simulate(&args)),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "runnerfleet", &mut script);
@@ -322,6 +334,7 @@ async fn with_config(config: Config, verb: Verb, socket: serve::HandedOver) -> a
         | Verb::Config(_)
         | Verb::Doctor(_)
         | Verb::Demo(_)
+        | Verb::Simulate(_)
         | Verb::Completions { .. }
         | Verb::StandInAgent(_) => Ok(ExitCode::SUCCESS),
     }

@@ -35,6 +35,7 @@ pub use listed::{Listed, Page, RunRow};
 pub use rate::Rate;
 pub use runners::{Deleted, JitRequest, JitRunner};
 pub use runs::Run;
+pub use transport::Carrier;
 
 use crate::config;
 use crate::model::Scope;
@@ -85,8 +86,20 @@ impl Client {
 
     /// As [`Client::new`], with other time-outs: for tests that do not want to wait for a slow server.
     pub fn with_timeouts(config: &config::GitHub, connect: Duration, request: Duration) -> Result<Self, Error> {
+        Self::by(config, Transport::new(&config.api_url, connect, request)?)
+    }
+
+    /// The same client, whose requests another carries: where GitHub is simulated in the same process.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn carried(config: &config::GitHub, carrier: Arc<dyn Carrier>) -> Result<Self, Error> {
+        Self::by(config, Transport::carried(&config.api_url, carrier, REQUEST_TIMEOUT)?)
+    }
+
+    fn by(config: &config::GitHub, transport: Transport) -> Result<Self, Error> {
         let identity = Identity::new(&config.auth)?;
-        let line = Line::new(Transport::new(&config.api_url, connect, request)?, config.max_concurrent);
+        let line = Line::new(transport, config.max_concurrent);
         let identity = RwLock::new(Arc::new(identity));
         let inner = Inner { identity, line, registration_tokens: Cache::new(), groups: Cache::new() };
         Ok(Self { inner: Arc::new(inner) })

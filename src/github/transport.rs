@@ -7,6 +7,7 @@
 use super::error::Error;
 use super::line::Request;
 use super::redact::redact;
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -14,6 +15,8 @@ use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use octocrab::{OctoBody, Octocrab};
 use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The version of the REST API that our types are written for.
@@ -44,10 +47,36 @@ pub(super) enum NoAnswer {
     Astray(String),
 }
 
+/// Brings a request to GitHub, and its answer back, without a connection between: where GitHub is simulated in the same
+/// process.
+#[async_trait]
+pub trait Carrier: Send + Sync {
+    /// One request, with its path and query below the origin.
+    ///
+    /// # Errors
+    /// No answer came; in words.
+    async fn carry(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, String>;
+}
+
+/// How requests get there.
+enum Way {
+    Wire(Octocrab),
+    Carried(Arc<dyn Carrier>),
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wire(_) => "Wire",
+            Self::Carried(_) => "Carried",
+        })
+    }
+}
+
 /// The way to one GitHub.
 #[derive(Debug)]
 pub(super) struct Transport {
-    octocrab: Octocrab,
+    way: Way,
     origin: Uri,
     base_path: String,
     request_timeout: Duration,
@@ -72,17 +101,8 @@ pub(super) fn http_date(text: &str) -> Option<Timestamp> {
 impl Transport {
     /// Must be called inside a Tokio runtime: octocrab starts a task there.
     pub(super) fn new(api_url: &str, connect_timeout: Duration, request_timeout: Duration) -> Result<Self, Error> {
-        let unfit = |why: String| Error::Invalid { what: format!("use `{api_url}` as GitHub's address"), message: why };
-        let base: Uri = api_url.parse().map_err(|error: http::uri::InvalidUri| unfit(error.to_string()))?;
-        let (Some(scheme), Some(authority)) = (base.scheme_str(), base.authority()) else {
-            return Err(unfit("it must begin with https:// and a host".to_owned()));
-        };
-        let origin = Uri::builder()
-            .scheme(scheme)
-            .authority(authority.clone())
-            .path_and_query("/")
-            .build()
-            .map_err(|error| unfit(error.to_string()))?;
+        let unfit = |why: String| unfit(api_url, why);
+        let (origin, base_path) = address(api_url)?;
         // An error only says that a provider was installed before.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         // The origin alone: octocrab's rule for joining a base path guesses, so paths are joined here.
@@ -97,8 +117,13 @@ impl Transport {
                     .build()
             })
             .map_err(|error| unfit(in_words(&error)))?;
-        let base_path = base.path().trim_end_matches('/').to_owned();
-        Ok(Self { octocrab, origin, base_path, request_timeout })
+        Ok(Self { way: Way::Wire(octocrab), origin, base_path, request_timeout })
+    }
+
+    /// By another way than the wire.
+    pub(super) fn carried(api_url: &str, carrier: Arc<dyn Carrier>, request_timeout: Duration) -> Result<Self, Error> {
+        let (origin, base_path) = address(api_url)?;
+        Ok(Self { way: Way::Carried(carrier), origin, base_path, request_timeout })
     }
 
     /// Sends one request and reads the whole answer, within the time-out. Follows redirects on the same host, with the
@@ -164,10 +189,19 @@ impl Transport {
         if asked.body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
+        let astray = |error: http::Error| NoAnswer::Astray(error.to_string());
+        let octocrab = match &self.way {
+            Way::Wire(octocrab) => octocrab,
+            Way::Carried(carrier) => {
+                let request = request.body(asked.body.clone().unwrap_or_default()).map_err(astray)?;
+                let (parts, body) = carrier.carry(request).await.map_err(NoAnswer::Network)?.into_parts();
+                return Ok(Answer { status: parts.status, headers: parts.headers, body });
+            }
+        };
         let request = request
             .body(asked.body.as_ref().map_or_else(OctoBody::empty, |body| OctoBody::from(body.clone())))
-            .map_err(|error| NoAnswer::Astray(error.to_string()))?;
-        let response = self.octocrab.execute(request).await.map_err(|error| NoAnswer::Network(in_words(&error)))?;
+            .map_err(astray)?;
+        let response = octocrab.execute(request).await.map_err(|error| NoAnswer::Network(in_words(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, BODY_MAX)
             .collect()
@@ -176,6 +210,26 @@ impl Transport {
             .to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
+}
+
+fn unfit(api_url: &str, why: String) -> Error {
+    Error::Invalid { what: format!("use `{api_url}` as GitHub's address"), message: why }
+}
+
+/// The origin, and the path that comes before every other.
+fn address(api_url: &str) -> Result<(Uri, String), Error> {
+    let unfit = |why: String| unfit(api_url, why);
+    let base: Uri = api_url.parse().map_err(|error: http::uri::InvalidUri| unfit(error.to_string()))?;
+    let (Some(scheme), Some(authority)) = (base.scheme_str(), base.authority()) else {
+        return Err(unfit("it must begin with https:// and a host".to_owned()));
+    };
+    let origin = Uri::builder()
+        .scheme(scheme)
+        .authority(authority.clone())
+        .path_and_query("/")
+        .build()
+        .map_err(|error| unfit(error.to_string()))?;
+    Ok((origin, base.path().trim_end_matches('/').to_owned()))
 }
 
 /// The port, or what the scheme means without one.

@@ -18,6 +18,10 @@ const ASK_AFTER: Duration = Duration::from_secs(15);
 /// How long until the same job is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
+/// A job that somebody else's runner took is asked about so often: of its end nothing tells but an event, which may be lost.
+/// Without that its row would stay for as long as a run may last.
+const ASK_ELSEWHERE: Duration = Duration::from_secs(30 * 60);
+
 /// How long after `in_progress` GitHub's list must show a persistent runner as busy.
 const LIST_LAG: Duration = Duration::from_secs(60);
 
@@ -278,8 +282,17 @@ pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
         doubtful.entry(*job).or_insert(*since);
     }
     for job in world.jobs.values() {
-        let JobState::InProgress { runner: Some(name) } = &job.state else { continue };
-        let Some(runner) = world.runners.get(name) else { continue };
+        let JobState::InProgress { runner: name } = &job.state else { continue };
+        let Some((name, runner)) = name.as_ref().and_then(|name| Some((name, world.runners.get(name)?))) else {
+            let asked = world.asked.get(&job.key()).copied().unwrap_or(job.since);
+            let due = after(asked.max(job.since), ASK_ELSEWHERE);
+            if due > world.now {
+                draft.look_at(due);
+            } else if age(world.now, job.since) < LONGEST_RUN {
+                draft.act(Action::AskJob { job: job.key() });
+            }
+            continue;
+        };
         if !runner.is_live() {
             doubtful.insert(job.key(), runner.state.since.max(job.since));
         } else if runner.kept.is_some() {

@@ -11,8 +11,8 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Marks that one transaction ages out; more would keep pushes waiting.
 const FORGET_BATCH: usize = 2000;
@@ -83,7 +83,7 @@ impl Queue for EmbeddedQueue {
             }
             match self.next_return() {
                 Some(at) => {
-                    let _ = tokio::time::timeout_at(at.into(), pushed).await;
+                    let _ = tokio::time::timeout_at(at, pushed).await;
                 }
                 None => pushed.await,
             }

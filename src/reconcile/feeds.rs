@@ -70,12 +70,13 @@ async fn follow_store(store: &dyn Store, memory: &Memory, told: &mut bool) -> Re
     let mut reload = tokio::time::interval_at(tokio::time::Instant::now() + RELOAD, RELOAD);
     loop {
         tokio::select! {
+            biased;
+            _ = reload.tick() => read_store(store, memory).await.map_err(|error| error.to_string())?,
             change = changes.recv() => match change {
                 Some(StoreChange::Missed) => read_store(store, memory).await.map_err(|error| error.to_string())?,
                 Some(change) => memory.apply(change),
                 None => return Ok(()),
             },
-            _ = reload.tick() => read_store(store, memory).await.map_err(|error| error.to_string())?,
         }
     }
 }
@@ -164,6 +165,7 @@ pub async fn registrations(
             list_registrations(&client, &memory, &scope, &mut told).await;
             tokio::time::sleep(LIST_AT_MOST).await;
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(config.github.poll_runners.saturating_sub(LIST_AT_MOST)) => {}
                 () = memory.github_asked_for() => {}
             }
@@ -229,6 +231,7 @@ fn before(now: Timestamp, by: Duration) -> Timestamp {
 
 async fn until(stop: &CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = work => {}
     }

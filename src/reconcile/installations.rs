@@ -31,12 +31,14 @@ pub async fn follow(client: Client, memory: Arc<Memory>, config: Arc<Config>, st
             look(&client, &memory, &config, &mut told).await;
             tokio::time::sleep(AT_MOST).await;
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(RHYTHM) => {}
                 () = bell.notified() => {}
             }
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = work => {}
     }

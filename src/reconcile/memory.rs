@@ -24,6 +24,9 @@ const FIRST_HOLD: Duration = Duration::from_secs(1);
 /// GitHub keeps a runner that died in a job "busy" for 10 to 15 minutes; asking it each minute is enough.
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
 
+/// A runner that has no row is forgotten so long after it was last held back.
+const FORGET_HOLD: Duration = Duration::from_secs(10 * 60);
+
 /// What was asked of GitHub. It counts registrations apart, and may refuse or break on them alone: that its list can be read
 /// says nothing about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,6 +200,11 @@ impl Memory {
         renew(&mut known.runners, asked, snapshot.runners);
         known.gather_runs();
         put_leases(&mut known.leases, snapshot.leases);
+        // A row that went while the feed was cut takes along what is kept beside it. A registration without a row may be held
+        // back as well, but not for ever.
+        let (now, Known { asked, held, jobs, runners, .. }) = (clock::now(), &mut *known);
+        asked.retain(|key, _| jobs.contains_key(key));
+        held.retain(|name, (until, _)| runners.contains_key(name) || after(*until, FORGET_HOLD) > now);
         known.store = Observed::Known(());
         known.loaded = true;
         drop(known);
@@ -591,6 +599,15 @@ mod tests {
         let versions =
             ["begun-meanwhile", "changed-meanwhile", "other"].map(|name| memory.runner(&RunnerName::new(name)).0);
         assert_eq!(versions, [1, 3, 1]);
+    }
+
+    #[test]
+    fn what_is_kept_beside_a_row_goes_with_it_even_if_nobody_told() {
+        let memory = Memory::new(HostId::new("here"));
+        let job = JobKey { id: crate::model::JobId(7), attempt: 1 };
+        memory.asked_about(job);
+        memory.load(memory.asking(), answer(&[]));
+        assert!(memory.world().asked.is_empty());
     }
 
     #[test]

@@ -8,13 +8,15 @@ pub mod groups;
 pub mod installations;
 pub mod memory;
 
+use crate::clock;
 use crate::config::Config;
 use crate::plan::{Action, plan};
 use degraded::Degraded;
 use execute::Executor;
 use memory::Memory;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
@@ -37,7 +39,9 @@ pub async fn run(
         let sleep = plan_once(&config, &memory, &executor, &actions, &mut degraded);
         // A burst of deliveries is one plan, not thousands: planning takes at most half of the time.
         tokio::time::sleep(began.elapsed()).await;
+        // In this order, so that a simulated run can be repeated: so it is in all of these loops.
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = memory.woken() => {}
             () = tokio::time::sleep(sleep) => {}
@@ -79,10 +83,10 @@ fn plan_once(
             other => debug!(action = ?other, "begun"),
         }
         let (memory, executor) = (memory.clone(), executor.clone());
-        actions.spawn(async move {
+        actions.spawn(clock::carried(async move {
             let outcome = executor.carry_out(&action).await;
             memory.end(&action, outcome);
-        });
+        }));
     }
     match decided.look_again {
         Some(moment) => crate::model::age(moment, world.now).clamp(Duration::from_millis(5), LONGEST_SLEEP),

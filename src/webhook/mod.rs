@@ -18,9 +18,10 @@ use crate::queue::{Pushed, Queue, QueuedEvent};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use secrecy::SecretString;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -126,6 +127,14 @@ pub fn router(receiver: Receiver) -> Router {
         .route("/healthz", get(async || answer(StatusCode::OK, "ok", None)))
         .route("/readyz", get(ready))
         .with_state(Arc::new(receiver))
+}
+
+/// What the route does with a delivery, for a sender in the same process: the status, and what is said.
+pub async fn deliver(receiver: &Arc<Receiver>, headers: HeaderMap, body: Bytes) -> (StatusCode, Bytes) {
+    let mut request = Request::new(Body::from(body));
+    *request.headers_mut() = headers;
+    let (parts, body) = receive(State(receiver.clone()), request).await.into_parts();
+    (parts.status, axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default())
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {

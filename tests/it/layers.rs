@@ -58,6 +58,11 @@ const LAYERS: &[(&str, &str)] = &[
     // A world to try things in. It never looks into the part that it stands in for: what it knows of GitHub and of
     // agents is written down a second time, so that a mistake in one of them shows.
     ("simulation", "clock model provider"),
+    // Joins the world to try things in with the program itself, in one thread.
+    (
+        "trial",
+        "clock config durable github ingest model notify plan provider queue reconcile reconcile::memory simulation store webhook",
+    ),
     // The images of the pools: what goes into them, building, and what is not needed any more.
     ("images", "config model notify notify::event provider"),
     // Runners that are kept: what is ordered, what to do next, and the hands.
@@ -80,7 +85,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "cli",
-        "admin adoption app clock config credentials doctor doctor::look durable github images missed::report model notify notify::event overview persistent plan provider reconcile registry removal scheduler service setup simulation store update",
+        "admin adoption app clock config credentials doctor doctor::look durable github images missed::report model notify notify::event overview persistent plan provider reconcile registry removal scheduler service setup simulation store trial update",
     ),
     ("lib", ""),
     ("main", "cli"),

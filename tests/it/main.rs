@@ -47,6 +47,8 @@ mod setup;
 mod simulation;
 /// What several of them need.
 mod support;
+/// Whole lives of a fleet in one thread, each from a number.
+mod trial;
 /// Base images that are out of date: found, and put in place of the old ones.
 mod update;
 /// The receiver and ingest: signed deliveries over real HTTP, down to the store.

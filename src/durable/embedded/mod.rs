@@ -85,6 +85,30 @@ pub fn in_memory() -> Result<EmbeddedDb, OpenError> {
     open_with(Box::new(opener), nowhere, Duration::from_secs(60))
 }
 
+/// The same without a thread of its own: every call is done, and durable as far as memory is, before it first waits. Whoever
+/// simulates decides alone what happens in which order.
+///
+/// # Errors
+/// [`OpenError`], should the database refuse.
+pub fn in_memory_inline(visibility: Duration) -> Result<EmbeddedDb, OpenError> {
+    let nowhere = Path::new("memory");
+    let opener = move || open_backend(redb::backends::InMemoryBackend::new(), nowhere);
+    let writer = Writer::inline(Box::new(opener), nowhere)?;
+    Ok(EmbeddedDb { writer: Arc::new(writer), inbox: Arc::default(), feeds: Arc::default(), visibility })
+}
+
+impl EmbeddedDb {
+    /// The same database as a process that starts anew finds it: counted anew, with nothing handed out. Only of one that is
+    /// inline; the users of the old one must be gone.
+    ///
+    /// # Errors
+    /// What was counted cannot be read.
+    pub fn reopened(&self) -> Result<Self, String> {
+        self.writer.recount().map_err(|error| error.to_string())?;
+        Ok(Self { inbox: Arc::default(), feeds: Arc::default(), ..self.clone() })
+    }
+}
+
 /// How the database is opened: at the start, and again after a failed commit.
 type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send>;
 

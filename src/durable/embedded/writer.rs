@@ -33,6 +33,8 @@ pub(crate) struct Unavailable(pub(crate) String);
 pub(crate) struct Writer {
     requests: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
+    /// Without a thread: whoever has something to write does it.
+    inline: Option<Mutex<Thread>>,
     shared: Arc<Shared>,
 }
 
@@ -67,17 +69,32 @@ impl Step<'_> {
 
 impl Writer {
     pub(super) fn start(opener: Opener, path: &Path) -> Result<Self, OpenError> {
-        let database = opener()?;
-        let (counted, next_event) =
-            rebuild(&database).map_err(|error| OpenError::NotOurs { path: path.to_owned(), why: error.to_string() })?;
-        let shared = Arc::new(Shared { database: RwLock::new(Some(database)), failure: Mutex::default() });
+        let thread = Thread::open(opener, path)?;
+        let shared = Arc::clone(&thread.shared);
         let (requests, inbox) = mpsc::channel(WAITING_MAX);
-        let thread = Thread { opener, shared: Arc::clone(&shared), counted, next_event, tried: None, last_batch: 0 };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || thread.run(inbox))
             .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        Ok(Self { requests: Some(requests), thread: Some(thread), shared })
+        Ok(Self { requests: Some(requests), thread: Some(thread), inline: None, shared })
+    }
+
+    /// The same work in its callers' own thread, each request a transaction of its own.
+    pub(super) fn inline(opener: Opener, path: &Path) -> Result<Self, OpenError> {
+        let thread = Thread::open(opener, path)?;
+        let shared = Arc::clone(&thread.shared);
+        Ok(Self { requests: None, thread: None, inline: Some(Mutex::new(thread)), shared })
+    }
+
+    /// Counts anew, as a process that starts does.
+    pub(super) fn recount(&self) -> Result<(), redb::Error> {
+        let Some(inline) = &self.inline else { return Ok(()) };
+        let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = database.as_ref() {
+            let mut thread = inline.lock().unwrap_or_else(PoisonError::into_inner);
+            (thread.counted, thread.next_event) = rebuild(database)?;
+        }
+        Ok(())
     }
 
     /// Has `work` done in a transaction, together with whatever else waits. The answer comes after the commit reached
@@ -99,6 +116,10 @@ impl Writer {
                 Err(error)
             }
         });
+        if let Some(inline) = &self.inline {
+            inline.lock().unwrap_or_else(PoisonError::into_inner).carry_out(vec![work]);
+            return answer.await.map_err(|_| Unavailable(self.shared.failure()))?;
+        }
         let ended = || Unavailable("the thread that writes the file has ended".to_owned());
         self.requests.as_ref().ok_or_else(ended)?.send(work).await.map_err(|_| ended())?;
         answer.await.map_err(|_| Unavailable(self.shared.failure()))?
@@ -127,6 +148,9 @@ impl Writer {
         &self,
         look: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, Unavailable> {
+        if self.inline.is_some() {
+            return self.shared.read(look);
+        }
         let shared = Arc::clone(&self.shared);
         let read = tokio::task::spawn_blocking(move || shared.read(look)).await;
         read.map_err(|error| Unavailable(error.to_string()))?
@@ -178,27 +202,46 @@ struct Thread {
     last_batch: usize,
 }
 
+impl std::fmt::Debug for Thread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thread").field("next_event", &self.next_event).finish_non_exhaustive()
+    }
+}
+
 impl Thread {
+    fn open(opener: Opener, path: &Path) -> Result<Self, OpenError> {
+        let database = opener()?;
+        let (counted, next_event) =
+            rebuild(&database).map_err(|error| OpenError::NotOurs { path: path.to_owned(), why: error.to_string() })?;
+        let shared = Arc::new(Shared { database: RwLock::new(Some(database)), failure: Mutex::default() });
+        Ok(Self { opener, shared, counted, next_event, tried: None, last_batch: 0 })
+    }
+
     fn run(mut self, mut requests: mpsc::Receiver<Work>) {
         while let Some(first) = requests.blocking_recv() {
             let mut batch = vec![first];
             self.gather(&mut requests, &mut batch);
             self.last_batch = batch.len();
-            if !self.is_open() {
-                continue;
-            }
-            let mut batch = batch.into_iter();
-            let mut answers = Vec::with_capacity(batch.len());
-            match self.commit(&mut batch, &mut answers) {
-                Ok(()) => answers.into_iter().for_each(|answer| answer()),
-                Err(error) => {
-                    tracing::error!(%error, "the file of queue and store could not be written");
-                    // Told first: those whose requests and answers are dropped below read it.
-                    self.shared.fail(error.to_string());
-                    // redb refuses everything after a failed write until it is opened again, and the sets in memory
-                    // hold what was not written.
-                    *self.shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
-                }
+            self.carry_out(batch);
+        }
+    }
+
+    /// One transaction, and the answers after it.
+    fn carry_out(&mut self, batch: Vec<Work>) {
+        if !self.is_open() {
+            return;
+        }
+        let mut batch = batch.into_iter();
+        let mut answers = Vec::with_capacity(batch.len());
+        match self.commit(&mut batch, &mut answers) {
+            Ok(()) => answers.into_iter().for_each(|answer| answer()),
+            Err(error) => {
+                tracing::error!(%error, "the file of queue and store could not be written");
+                // Told first: those whose requests and answers are dropped below read it.
+                self.shared.fail(error.to_string());
+                // redb refuses everything after a failed write until it is opened again, and the sets in memory
+                // hold what was not written.
+                *self.shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
             }
         }
     }

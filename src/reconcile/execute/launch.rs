@@ -11,7 +11,7 @@ use crate::model::{
 use crate::provider::{ContainerNews, ContainerSpec, ProviderError, StartCommand};
 use crate::store::{Reservation, Reserved, Versioned};
 use secrecy::SecretString;
-use std::time::Instant;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 impl Executor {

@@ -2,7 +2,7 @@
 
 use super::model::{AcquireRefused, NewRunner, News, RegisterRefused, SessionFault, SessionRefused};
 use super::{Shared, jit, lock};
-use crate::simulation::protocol::{Complete, Conflict, OpenSession, Register, SessionOpened};
+use crate::simulation::protocol::{Complete, Conflict, OpenSession, Register, Registered, SessionOpened};
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +37,15 @@ async fn refuse_in_an_outage(State(shared): State<Arc<Shared>>, request: Request
 
 /// What `config.sh` asks.
 async fn register(State(shared): State<Arc<Shared>>, Json(wish): Json<Register>) -> Response {
-    let done = shared.change(|model, now| {
+    match registered(&shared, &wish) {
+        Ok(files) => (StatusCode::CREATED, Json(files)).into_response(),
+        Err((status, why)) => refuse(status, why),
+    }
+}
+
+/// The two files of the agent, or why it gets none.
+pub(super) fn registered(shared: &Shared, wish: &Register) -> Result<Registered, (StatusCode, &'static str)> {
+    shared.change(|model, now| {
         let Some(scope) = model.registration_scope(&wish.token, now).cloned() else {
             return Err((StatusCode::UNAUTHORIZED, "the registration token is wrong or has lapsed"));
         };
@@ -66,11 +74,7 @@ async fn register(State(shared): State<Arc<Shared>>, Json(wish): Json<Register>)
             Err(RegisterRefused::NameTaken(_)) => Err((StatusCode::CONFLICT, "the name is taken")),
             Err(RegisterRefused::NoSuchGroup) => Err((StatusCode::NOT_FOUND, "runner group")),
         }
-    });
-    match done {
-        Ok(files) => (StatusCode::CREATED, Json(files)).into_response(),
-        Err((status, why)) => refuse(status, why),
-    }
+    })
 }
 
 async fn open(State(shared): State<Arc<Shared>>, headers: HeaderMap, Json(wish): Json<OpenSession>) -> Response {

@@ -113,10 +113,14 @@ pub(super) fn matches(pattern: &str, method: &str, template: &str, path: &str) -
         && (template.starts_with(beginning) || path.starts_with(beginning))
 }
 
+/// Decides what happens to a delivery of this action.
+pub type Chooser = Box<dyn FnMut(Option<&str>) -> Option<WebhookFault> + Send>;
+
 /// The waiting faults of deliveries.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct WebhookFaults {
     waiting: Mutex<VecDeque<(Option<String>, WebhookFault, usize)>>,
+    chooser: Mutex<Option<Chooser>>,
 }
 
 impl WebhookFaults {
@@ -127,9 +131,17 @@ impl WebhookFaults {
         lock(&self.waiting).push_back((action.map(str::to_owned), fault, times));
     }
 
+    /// Asks this from now on, where no fault waits.
+    pub(super) fn choose_by(&self, chooser: Option<Chooser>) {
+        *lock(&self.chooser) = chooser;
+    }
+
     pub(super) fn take(&self, action: Option<&str>) -> Option<WebhookFault> {
         let mut waiting = lock(&self.waiting);
-        let index = waiting.iter().position(|(wanted, _, _)| wanted.is_none() || wanted.as_deref() == action)?;
+        let index = waiting.iter().position(|(wanted, _, _)| wanted.is_none() || wanted.as_deref() == action);
+        let Some(index) = index else {
+            return lock(&self.chooser).as_mut().and_then(|chooser| chooser(action));
+        };
         let (_, fault, times) = waiting.get_mut(index)?;
         let fault = *fault;
         *times -= 1;

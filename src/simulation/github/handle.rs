@@ -30,7 +30,7 @@ impl SimulatedGitHub {
 
 /// A running simulated GitHub. It stops when this is dropped.
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     tasks: TaskTracker,
 }
 
@@ -53,6 +53,10 @@ impl Drop for Handle {
 }
 
 impl Handle {
+    pub(super) fn new(shared: Arc<Shared>, tasks: TaskTracker) -> Self {
+        Self { shared, tasks }
+    }
+
     /// The base of the REST API, without a slash at the end.
     pub fn api_url(&self) -> &str {
         &self.shared.urls.api

@@ -24,8 +24,9 @@ mod recorder;
 mod seed;
 mod server;
 mod webhooks;
+mod within;
 
-pub use faults::{Fault, Faults, WebhookFault};
+pub use faults::{Chooser, Fault, Faults, WebhookFault};
 pub use handle::{Handle, SimulatedGitHub, TimedOut};
 pub use model::{Conclusion, Job, JobSpec, Model, Runner, RunnerStamp, SessionFault, Stage};
 pub use options::{
@@ -33,7 +34,8 @@ pub use options::{
 };
 pub use recorder::Exchange;
 pub use server::Outage;
-pub use webhooks::Delivery;
+pub use webhooks::{Delivery, NobodyThere, Recipient};
+pub use within::{Poll, Polling};
 
 use budget::Budgets;
 use jiff::Timestamp;
@@ -132,6 +134,7 @@ impl Shared {
     /// Waits; cut short when the simulation ends.
     async fn pause(&self, delay: Duration) -> Result<(), Stopped> {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(delay) => Ok(()),
             () = self.stop.cancelled() => Err(Stopped),
         }

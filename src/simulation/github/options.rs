@@ -37,6 +37,8 @@ pub struct Options {
     pub clock_ahead: SignedDuration,
     /// All ids and choices follow from it.
     pub seed: u64,
+    /// Whether all requests are kept with their answers.
+    pub recorded: bool,
 }
 
 impl Options {
@@ -70,6 +72,7 @@ impl Options {
             limits: Limits::default(),
             clock_ahead: SignedDuration::ZERO,
             seed: 1,
+            recorded: true,
         }
     }
 }

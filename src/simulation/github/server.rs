@@ -3,7 +3,7 @@
 use super::model::{Model, Urls};
 use super::options::Options;
 use super::recorder::Recorder;
-use super::webhooks::Courier;
+use super::webhooks::{Courier, Road};
 use super::{Budgets, Faults, Shared, agent_api, api, clock, lock, pages};
 use axum::Router;
 use std::collections::HashMap;
@@ -95,34 +95,10 @@ pub(super) async fn start(options: Options) -> io::Result<(Arc<Shared>, TaskTrac
         (None, None) => web.clone(),
     };
     let urls = Urls { api: format!("{web}{}", options.base_path), web, agents: for_agents };
-    let version = Arc::new(watch::Sender::new(0));
-    let stop = CancellationToken::new();
     // Already installed where the program itself runs; a test may begin here.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let courier = Courier::new(
-        &options.app,
-        options.webhook.clone(),
-        options.timings.webhook,
-        options.seed,
-        Arc::clone(&version),
-        stop.clone(),
-    )
-    .map_err(io::Error::other)?;
-    let shared = Arc::new(Shared {
-        model: Mutex::new(Model::new(&options, urls.clone())),
-        version,
-        faults: Faults::default(),
-        recorder: Recorder::default(),
-        budgets: Mutex::new(Budgets::new(options.limits)),
-        courier: Arc::new(courier),
-        manifests: Mutex::new(HashMap::new()),
-        personal_token: options.personal_token,
-        urls,
-        base_path: options.base_path,
-        clock_ahead: options.clock_ahead,
-        outage: OutageSwitch::default(),
-        stop,
-    });
+    let road = Road::wire(options.timings.webhook).map_err(io::Error::other)?;
+    let shared = prepare(options, urls, road);
     let tasks = TaskTracker::new();
     for listener in std::iter::once(listener).chain(agents) {
         let routes: Router =
@@ -137,6 +113,38 @@ pub(super) async fn start(options: Options) -> io::Result<(Arc<Shared>, TaskTrac
     }
     tasks.spawn(keep_deadlines(Arc::clone(&shared)));
     Ok((shared, tasks))
+}
+
+/// Starts one that is reached by nothing but calls within this process.
+pub(super) fn start_within(options: Options, road: Road) -> (Arc<Shared>, TaskTracker) {
+    let web = "http://github.simulated".to_owned();
+    let urls = Urls { api: format!("{web}{}", options.base_path), agents: web.clone(), web };
+    let shared = prepare(options, urls, road);
+    let tasks = TaskTracker::new();
+    tasks.spawn(keep_deadlines(Arc::clone(&shared)));
+    (shared, tasks)
+}
+
+fn prepare(options: Options, urls: Urls, road: Road) -> Arc<Shared> {
+    let version = Arc::new(watch::Sender::new(0));
+    let stop = CancellationToken::new();
+    let target = options.webhook.clone();
+    let courier = Courier::new(&options.app, target, road, options.seed, Arc::clone(&version), stop.clone());
+    Arc::new(Shared {
+        model: Mutex::new(Model::new(&options, urls.clone())),
+        version,
+        faults: Faults::default(),
+        recorder: Recorder::new(options.recorded),
+        budgets: Mutex::new(Budgets::new(options.limits)),
+        courier: Arc::new(courier),
+        manifests: Mutex::new(HashMap::new()),
+        personal_token: options.personal_token,
+        urls,
+        base_path: options.base_path,
+        clock_ahead: options.clock_ahead,
+        outage: OutageSwitch::default(),
+        stop,
+    })
 }
 
 /// Where a listener is reached from this machine.
@@ -159,6 +167,7 @@ async fn keep_deadlines(shared: Arc<Shared>) {
             Duration::try_from(deadline.duration_since(now)).unwrap_or(Duration::ZERO)
         });
         tokio::select! {
+            biased;
             () = tokio::time::sleep(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)) => {
                 shared.change(|_, _| ());
             }

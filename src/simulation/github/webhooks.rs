@@ -7,14 +7,16 @@ use super::model::earlier;
 use super::options::{App, WebhookTarget};
 use super::seed::Seed;
 use super::{clock, lock};
+use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The log forgets the oldest beyond this; a payload has about 9 KB.
@@ -80,6 +82,40 @@ struct Parcel {
     redelivery: bool,
 }
 
+/// Takes deliveries without a connection between: a receiver in the same process.
+#[async_trait]
+pub trait Recipient: Send + Sync {
+    /// One delivery; the receiver's status and words.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    async fn take(&self, headers: &[(String, String)], payload: Bytes) -> Result<(u16, String), NobodyThere>;
+}
+
+/// Nobody answered a delivery.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("failed to connect to host")]
+pub struct NobodyThere;
+
+/// How deliveries get there.
+pub(super) enum Road {
+    Wire(reqwest::Client),
+    Within(Arc<dyn Recipient>, Duration),
+}
+
+impl Road {
+    /// Over HTTP.
+    pub(super) fn wire(timeout: Duration) -> reqwest::Result<Self> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent("GitHub-Hookshot/5f1c2d3")
+            .build()?;
+        Ok(Self::Wire(client))
+    }
+}
+
 /// How an attempt ended.
 struct Outcome {
     status: String,
@@ -89,6 +125,14 @@ struct Outcome {
 }
 
 impl Outcome {
+    fn answered(status_code: u16, headers: Vec<(String, String)>, body: String) -> Self {
+        let status = match status_code {
+            200..300 => "OK".into(),
+            _ => format!("Invalid HTTP Response: {status_code}"),
+        };
+        Self { status, status_code, headers, body }
+    }
+
     fn failed(status: &str) -> Self {
         Self { status: status.into(), status_code: 0, headers: Vec::new(), body: String::new() }
     }
@@ -107,7 +151,7 @@ pub(super) struct Courier {
     held: Mutex<Option<Vec<Parcel>>>,
     under_way: AtomicUsize,
     slots: Semaphore,
-    client: reqwest::Client,
+    road: Road,
     /// Tells those who wait that something happened.
     version: Arc<watch::Sender<u64>>,
     runtime: tokio::runtime::Handle,
@@ -118,18 +162,12 @@ impl Courier {
     pub(super) fn new(
         app: &App,
         target: Option<WebhookTarget>,
-        timeout: Duration,
+        road: Road,
         seed: u64,
         version: Arc<watch::Sender<u64>>,
         stop: CancellationToken,
-    ) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent("GitHub-Hookshot/5f1c2d3")
-            .build()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             faults: WebhookFaults::default(),
             hook: 480_000_000 + seed % 1000,
             app: AtomicU64::new(app.id),
@@ -140,11 +178,11 @@ impl Courier {
             held: Mutex::new(None),
             under_way: AtomicUsize::new(0),
             slots: Semaphore::new(AT_ONCE),
-            client,
+            road,
             version,
             runtime: tokio::runtime::Handle::current(),
             stop,
-        })
+        }
     }
 
     pub(super) fn set_app(&self, id: u64) {
@@ -168,6 +206,19 @@ impl Courier {
         for delivery in lock(&self.log).iter_mut() {
             delivery.delivered_at = earlier(delivery.delivered_at, by);
         }
+    }
+
+    /// Of each GUID that nobody took, the last attempt; none that is on its way.
+    pub(super) fn undelivered(&self, action: &str) -> Vec<Delivery> {
+        let log = lock(&self.log);
+        let mut open: std::collections::BTreeMap<&str, &Delivery> = std::collections::BTreeMap::new();
+        for it in log.iter().filter(|it| it.action.as_deref() == Some(action)) {
+            open.insert(&it.guid, it);
+        }
+        for it in log.iter().filter(|it| it.ok()) {
+            open.remove(it.guid.as_str());
+        }
+        open.into_values().cloned().collect()
     }
 
     /// How many are on their way (held ones included).
@@ -260,6 +311,7 @@ impl Courier {
             self.note(&parcel, at, began.elapsed(), &headers, outcome);
         };
         tokio::select! {
+            biased;
             () = attempt => {}
             () = self.stop.cancelled() => {}
         }
@@ -285,7 +337,17 @@ impl Courier {
     }
 
     async fn post(&self, url: &str, headers: &[(String, String)], payload: Bytes) -> Outcome {
-        let mut request = self.client.post(url).body(payload);
+        let client = match &self.road {
+            Road::Wire(client) => client,
+            Road::Within(recipient, timeout) => {
+                return match tokio::time::timeout(*timeout, recipient.take(headers, payload)).await {
+                    Ok(Ok((status, body))) => Outcome::answered(status, Vec::new(), body),
+                    Ok(Err(nobody)) => Outcome::failed(&nobody.to_string()),
+                    Err(_) => Outcome::failed("timed out"),
+                };
+            }
+        };
+        let mut request = client.post(url).body(payload);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -300,16 +362,8 @@ impl Courier {
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        Outcome {
-            status: if status.is_success() {
-                "OK".into()
-            } else {
-                format!("Invalid HTTP Response: {}", status.as_u16())
-            },
-            status_code: status.as_u16(),
-            headers,
-            body: response.text().await.unwrap_or_default().chars().take(ANSWER_KEPT).collect(),
-        }
+        let body = response.text().await.unwrap_or_default().chars().take(ANSWER_KEPT).collect();
+        Outcome::answered(status.as_u16(), headers, body)
     }
 
     fn note(&self, parcel: &Parcel, at: Timestamp, duration: Duration, headers: &[(String, String)], outcome: Outcome) {

@@ -25,12 +25,17 @@ const NEVER: Duration = Duration::from_secs(600);
 /// For a wait that ends at once when all is well.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Runs each of these tests on both implementations.
+/// Runs each of these tests on both implementations, and on the embedded one as `simulate` uses it: without its thread.
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread")] async fn $name() {
                 super::$name(crate::contract::Bed::embedded()).await;
+            })*
+        }
+        mod inline {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $name() {
+                super::$name(crate::contract::Bed::inline()).await;
             })*
         }
         mod redis {
@@ -50,6 +55,7 @@ pub struct Bed {
 
 enum Kind {
     Embedded { dir: TempDir, db: Option<EmbeddedDb> },
+    Inline { db: Option<EmbeddedDb> },
     Redis { server: RedisServer },
 }
 
@@ -62,6 +68,10 @@ pub struct Parts {
 impl Bed {
     pub fn embedded() -> Self {
         Self { visibility: NEVER, kind: Kind::Embedded { dir: tempfile::tempdir().unwrap(), db: None } }
+    }
+
+    pub fn inline() -> Self {
+        Self { visibility: NEVER, kind: Kind::Inline { db: None } }
     }
 
     pub fn redis() -> Self {
@@ -82,6 +92,12 @@ impl Bed {
                 let db = db.get_or_insert_with(open);
                 Parts { queue: db.queue(), store: db.store() }
             }
+            Kind::Inline { db } => {
+                let visibility = self.visibility;
+                let db =
+                    db.get_or_insert_with(|| runnerfleet::durable::embedded::in_memory_inline(visibility).unwrap());
+                Parts { queue: db.queue(), store: db.store() }
+            }
             Kind::Redis { server } => of_redis(&connect(server, name, self.visibility)),
         }
     }
@@ -89,8 +105,10 @@ impl Bed {
     /// The same manager after its process ended and started again.
     pub fn restarted(&mut self, manager: Parts, name: &str) -> Parts {
         drop(manager);
-        if let Kind::Embedded { db, .. } = &mut self.kind {
-            *db = None;
+        match &mut self.kind {
+            Kind::Embedded { db, .. } => *db = None,
+            Kind::Inline { db } => *db = db.take().map(|db| db.reopened().unwrap()),
+            Kind::Redis { .. } => {}
         }
         self.manager(name)
     }

@@ -1,0 +1,20 @@
+//! Runs that once showed a mistake of the program, each with what it was.
+
+use super::{play, told};
+
+fn holds(seed: u64) {
+    assert_eq!(told(&play(seed)), None);
+}
+
+/// What the memory kept beside the rows of two runners stayed when the rows had gone.
+#[test]
+fn the_memory_keeps_nothing_for_runners_that_are_forgotten() {
+    holds(3);
+}
+
+/// A job that another's runner took, and whose `completed` was lost, stayed in the store for 36 days.
+#[test]
+fn a_stolen_job_whose_end_nobody_told_does_not_stay() {
+    holds(19);
+    holds(33);
+}
