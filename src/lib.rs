@@ -72,3 +72,6 @@ pub mod app;
 pub mod simulation;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod untrusted;

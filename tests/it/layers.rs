@@ -69,6 +69,8 @@ const LAYERS: &[(&str, &str)] = &[
         "cli",
         "admin adoption app clock config durable github images model notify notify::event overview persistent plan provider reconcile registry removal scheduler simulation store update",
     ),
+    // The readings of what lies in stores, for the fuzz targets.
+    ("untrusted", "durable model queue store"),
     ("lib", ""),
     ("main", "cli"),
 ];
