@@ -6,8 +6,8 @@
 use jiff::Timestamp;
 use runnerfleet::config::{self, Config};
 use runnerfleet::model::{
-    Applied, DeliveryId, HostId, Job, JobAction, JobEvent, JobFacts, JobId, JobKey, LabelSet, PoolName, RepoName, Runner,
-    RunnerName, Scope, StateName,
+    Applied, DeliveryId, HostId, Job, JobAction, JobEvent, JobFacts, JobId, JobKey, LabelSet, PoolName, RepoName,
+    Runner, RunnerName, Scope, StateName,
 };
 use runnerfleet::plan::{Match, match_pool};
 use runnerfleet::provider::docker::labels;
@@ -40,7 +40,11 @@ pub const TARGETS: &[(&str, Target)] = &[
 /// The folder of the whole project.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if here.ends_with("fuzz") { here.parent().expect("it is in the project's folder").to_owned() } else { here.to_owned() }
+    if here.ends_with("fuzz") {
+        here.parent().expect("it is in the project's folder").to_owned()
+    } else {
+        here.to_owned()
+    }
 }
 
 /// Writes a target's seeds into its corpus, and the inputs that once broke it. To be called before libFuzzer reads the folder.
@@ -181,7 +185,10 @@ pub fn config(data: &[u8]) {
     let lines = text.lines().count().max(1);
     for problem in problems {
         // The reader counts a last line that is empty, and line ends of other kinds, as lines.
-        assert!(problem.line <= lines + text.matches(['\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1, "{problem:?}");
+        assert!(
+            problem.line <= lines + text.matches(['\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1,
+            "{problem:?}"
+        );
         assert!(!problem.to_string().contains(HIDDEN), "{problem}\n{text}");
     }
 }
@@ -350,7 +357,8 @@ fn is_a_row<T: DeserializeOwned + Serialize>(bytes: &[u8], check: impl Fn(&T)) {
     let row = untrusted::embedded_row::<T>(bytes);
     if let Ok(value) = row.row {
         let over = row.over.and_then(|over| Timestamp::from_microsecond(over).ok());
-        let again = untrusted::embedded_row::<T>(&untrusted::embedded_bytes(row.version, over, json(&value).as_bytes()));
+        let again =
+            untrusted::embedded_row::<T>(&untrusted::embedded_bytes(row.version, over, json(&value).as_bytes()));
         assert_eq!((again.version, again.over), (row.version, over.map(Timestamp::as_microsecond)));
         check(&value);
     }

@@ -35,10 +35,14 @@ mod provider;
 mod registry;
 /// The scheduler's loop on real stores.
 mod scheduler;
+/// What SECURITY.md promises, on real parts.
+mod security;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
 mod simulation;
 /// What several of them need.
 mod support;
+/// What others wrote and we read: the checks of the fuzz targets, over their seeds with changes.
+mod untrusted;
 /// Base images that are out of date: found, and put in place of the old ones.
 mod update;
 /// The receiver and ingest: signed deliveries over real HTTP, down to the store.

@@ -83,7 +83,8 @@ mod tests {
             Timestamp::UNIX_EPOCH,
             "a test",
         );
-        for state in [StateName::Created, StateName::Started, StateName::Running, StateName::Stopped, StateName::Error] {
+        for state in [StateName::Created, StateName::Started, StateName::Running, StateName::Stopped, StateName::Error]
+        {
             for failed in [false, true] {
                 let mut row = row.clone();
                 row.state.name = state;

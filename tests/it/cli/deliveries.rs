@@ -73,7 +73,10 @@ async fn each_that_failed_is_asked_for_once() {
     let said = hub.run(&["redeliver", &id, "7"]).await;
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.out.contains("asked for") && said.out.contains("refused"), "{said:?}");
-    assert!(said.out.contains("cannot have delivery 7 sent again: GitHub refuses the request: No delivery 7"), "{said:?}");
+    assert!(
+        said.out.contains("cannot have delivery 7 sent again: GitHub refuses the request: No delivery 7"),
+        "{said:?}"
+    );
     let wrong = hub.run(&["redeliver"]).await;
     assert_eq!(wrong.code, Some(2), "{wrong:?}");
 }
