@@ -13,7 +13,7 @@
 #define SENDS 2                 /* how often each event is sent at most */
 #endif
 #ifndef CRASHES
-#define CRASHES 2
+#define CRASHES 1
 #endif
 #ifndef RETURNS
 #define RETURNS 1               /* how often one that is out is given to another though its reader lives: it was too slow */

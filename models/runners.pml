@@ -7,7 +7,9 @@
  *
  * Left out: a manager does one thing at a time; rows do not age out; jobs are in the store from the start (the other model is
  * about their way there). That a job was taken is known at once, unless LATE_EVENTS is defined: then a runner may be made for
- * a job that has one, and is let go as surplus, but all else must hold.
+ * a job that has one, and is let go as surplus, but all else must hold. With TOKEN agents register themselves (`registration:
+ * token`): a manager that stands still between its last look and the start cannot be stopped by anybody, so there may be a runner
+ * too many until it is looked at; all else must hold.
  */
 
 #ifndef JOBS
@@ -39,7 +41,11 @@
 #define gone 5
 /* What a row knows of the registration. */
 #define unknown 0
+#ifndef TOKEN
 #define held 1
+#else
+#define held unknown
+#endif
 #define given_up 2
 /* A container. */
 #define absent 0
@@ -87,9 +93,11 @@ bool dead[2];
 /* To be said after each step that can make a runner. */
 inline holds() {
     assert(all(live) <= MAX);                       /* never more rows than `max` */
+#ifndef TOKEN
     assert(all(able) + all(at_work) <= MAX);        /* nor runners */
 #ifndef LATE_EVENTS
     assert(all(able) <= unserved)                   /* never two runners for one deficit */
+#endif
 #endif
 }
 
@@ -122,7 +130,9 @@ inline launch(n) {
     :: !yes
     :: yes ->
         /* The credential; a registration that is left of that name is deleted first. */
+#ifndef TOKEN
         d_step { registered[n] = true; printf("%d: GitHub registers runner %d\n", m, n) };
+#endif
         d_step { container[n] = made; engine[n] = m; printf("%d: container of runner %d is made\n", m, n) };
         /* What was made is written down. */
         d_step {
@@ -238,7 +248,7 @@ inline remove_container(n) {
 #ifdef REMOVE_WITHOUT_GITHUB
         :: true -> assert(!busy[n]); container[n] = absent; printf("%d: container of runner %d is removed\n", m, n)
 #else
-        :: container[n] != up || !registered[n] && !busy[n] -> container[n] = absent
+        :: container[n] != up || !busy[n] -> container[n] = absent
         :: else
 #endif
         fi
@@ -311,6 +321,11 @@ end:    do
 
 /* The agent in a container. GitHub gives it a job while it is online; an agent whose registration is gone ends. */
 proctype Agent(byte n) {
+#ifdef TOKEN
+    bool joined;
+#else
+#define joined true
+#endif
 end:do
     :: atomic { able(n) && unserved > 0 -> busy[n] = true; took[n] = true; unserved--; printf("runner %d takes a job\n", n);
 #ifndef LATE_EVENTS
@@ -318,7 +333,10 @@ end:do
 #endif
     }
     :: atomic { busy[n] && container[n] == up -> busy[n] = false; registered[n] = false; container[n] = ended; printf("the job of runner %d is over\n", n) }
-    :: atomic { container[n] == up && !registered[n] && !busy[n] -> container[n] = ended }
+#ifdef TOKEN
+    :: atomic { container[n] == up && !registered[n] && !busy[n] && !joined -> registered[n] = true; joined = true; printf("runner %d registers itself\n", n) }
+#endif
+    :: atomic { container[n] == up && !registered[n] && !busy[n] && joined -> container[n] = ended }
     :: atomic { took[n] && !told[n] -> told[n] = true; queued--; printf("the job of runner %d is known\n", n) }
     od
 }

@@ -151,6 +151,11 @@ need_registry() {
     need htpasswd apache2-utils
 }
 
+# Checks the models of the store's protocol.
+need_spin() {
+    need spin spin
+}
+
 check_redis() {
     local found
     found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')
