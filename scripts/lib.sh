@@ -163,6 +163,11 @@ need_browser() {
     need chromedriver chromium-driver chromium-chromedriver
 }
 
+# Checks the models of the store's protocol.
+need_spin() {
+    need spin spin
+}
+
 check_redis() {
     local found
     found=$(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p')

@@ -83,3 +83,6 @@ pub mod simulation;
 pub mod trial;
 
 pub mod cli;
+
+#[doc(hidden)]
+pub mod untrusted;

@@ -87,6 +87,8 @@ const LAYERS: &[(&str, &str)] = &[
         "cli",
         "admin adoption app clock config credentials doctor doctor::look durable github images missed::report model notify notify::event overview persistent plan provider reconcile registry removal scheduler service setup simulation store trial update",
     ),
+    // The readings of what lies in stores, for the fuzz targets.
+    ("untrusted", "durable model queue store"),
     ("lib", ""),
     ("main", "cli"),
 ];

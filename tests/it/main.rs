@@ -41,6 +41,8 @@ mod provider;
 mod registry;
 /// The scheduler's loop on real stores.
 mod scheduler;
+/// What SECURITY.md promises, on real parts.
+mod security;
 /// From nothing to an App that is installed and heard of.
 mod setup;
 /// The simulated GitHub and the stand-in agent, held against GitHub's OpenAPI description.
@@ -49,6 +51,8 @@ mod simulation;
 mod support;
 /// Whole lives of a fleet in one thread, each from a number.
 mod trial;
+/// What others wrote and we read: the checks of the fuzz targets, over their seeds with changes.
+mod untrusted;
 /// Base images that are out of date: found, and put in place of the old ones.
 mod update;
 /// The receiver and ingest: signed deliveries over real HTTP, down to the store.

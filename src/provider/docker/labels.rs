@@ -36,15 +36,23 @@ pub const PERSISTENT: &str = "persistent";
 
 /// What the labels of a container say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) runner: RunnerName,
-    pub(super) pool: PoolName,
-    pub(super) scope: Scope,
-    pub(super) host: HostId,
-    pub(super) created_for: Option<JobKey>,
-    pub(super) registration: Option<RegistrationId>,
-    pub(super) image: Option<String>,
-    pub(super) kept: Option<KeptContainer>,
+pub struct Told {
+    /// [`RUNNER`].
+    pub runner: RunnerName,
+    /// [`POOL`].
+    pub pool: PoolName,
+    /// [`SCOPE`].
+    pub scope: Scope,
+    /// [`HOST`].
+    pub host: HostId,
+    /// [`JOB`].
+    pub created_for: Option<JobKey>,
+    /// [`REGISTRATION`].
+    pub registration: Option<RegistrationId>,
+    /// [`IMAGE`].
+    pub image: Option<String>,
+    /// [`KIND`], [`INDEX`] and [`SPEC`] of a persistent runner.
+    pub kept: Option<KeptContainer>,
 }
 
 /// The labels of a container that is about to be made.
@@ -79,7 +87,10 @@ pub(super) fn are_ours(labels: Option<&HashMap<String, String>>, instance: &Inst
 /// Reads them back. Without runner, pool, scope or host nobody could say what to do with the container; a job or a
 /// registration that cannot be read counts as not told. Of a persistent runner the number must be there: nobody may take it
 /// for one that ends with its job.
-pub(super) fn read(labels: &HashMap<String, String>) -> Result<Told, String> {
+///
+/// # Errors
+/// What is missing, in a person's words.
+pub fn read(labels: &HashMap<String, String>) -> Result<Told, String> {
     let text = |key: &str| match labels.get(key) {
         Some(text) if !text.is_empty() => Ok(text.clone()),
         Some(_) => Err(format!("label `{key}` is empty")),

@@ -2,6 +2,8 @@
 
 mod reader;
 
+pub(crate) use self::reader::events_of;
+
 use self::reader::Reader;
 use super::{EventId, Pushed, Queue, QueueError, QueuedEvent, Received};
 use crate::durable::redis::{Keys, RedisDb, Shared, Unavailable};

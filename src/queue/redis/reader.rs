@@ -113,9 +113,14 @@ async fn group_read(
         command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX));
     }
     command.arg("STREAMS").arg(&key).arg(after);
-    let streams: Option<Vec<(Value, Vec<Value>)>> = in_group(link, &key, &command).await?;
-    let entries = streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries);
-    Ok(entries.filter_map(entry).collect())
+    Ok(entries(in_group(link, &key, &command).await?))
+}
+
+/// Streams with their entries; nothing where the time to wait is over.
+type Streams = Option<Vec<(Value, Vec<Value>)>>;
+
+fn entries(streams: Streams) -> Vec<Entry> {
+    streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries).filter_map(entry).collect()
 }
 
 async fn claim(shared: &Shared, link: &Link, max: usize) -> Result<Vec<Entry>, QueueError> {
@@ -178,6 +183,13 @@ fn entry(value: Value) -> Option<Entry> {
     Some(Entry { id, event })
 }
 
+/// The events in an answer to a read, as bytes on the wire.
+pub(crate) fn events_of(answer: &[u8]) -> Option<Vec<Received>> {
+    let answer = redis::parse_redis_value(answer).ok()?;
+    let entries = entries(from_redis_value(answer).ok()?);
+    Some(entries.into_iter().filter_map(received).collect())
+}
+
 /// Reads the events; places of deleted entries are cleared away.
 async fn hand_out(shared: &Shared, link: &Link, entries: Vec<Entry>) -> Result<Vec<Received>, QueueError> {
     let gone: Vec<&str> = entries.iter().filter(|entry| entry.event.is_none()).map(|entry| entry.id.as_str()).collect();
@@ -185,12 +197,12 @@ async fn hand_out(shared: &Shared, link: &Link, entries: Vec<Entry>) -> Result<V
         let clear = Cmd::xack(shared.keys.events(), Keys::GROUP, &gone);
         link.ask::<()>(&clear).await?;
     }
-    let read = |json: Vec<u8>| -> Result<QueuedEvent, String> {
-        serde_json::from_slice(&json).map_err(|_| String::from_utf8_lossy(&json).into_owned())
-    };
-    let events = entries.into_iter().filter_map(|entry| {
-        let event = entry.event?;
-        Some(Received { id: EventId(entry.id), event: read(event) })
-    });
-    Ok(events.collect())
+    Ok(entries.into_iter().filter_map(received).collect())
+}
+
+fn received(entry: Entry) -> Option<Received> {
+    let json = entry.event?;
+    let event: Result<QueuedEvent, String> =
+        serde_json::from_slice(&json).map_err(|_| String::from_utf8_lossy(&json).into_owned());
+    Some(Received { id: EventId(entry.id), event })
 }

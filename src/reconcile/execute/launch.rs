@@ -65,6 +65,8 @@ impl Executor {
                 );
                 Ok(Outcome::Done)
             }
+            // What was made is taken away already, and the row is not this manager's to write to any more.
+            Err(error @ ExecuteError::Overtaken(_)) => Err(error),
             Err(error) => self.undo(name, &error).await,
         }
     }
@@ -82,12 +84,16 @@ impl Executor {
             }
             _ => RegistrationHold::Unknown,
         };
-        self.change(&row.name, |current| {
-            let container = container.as_ref().ok().cloned();
-            let next = Runner { registration, container, ..current.clone() };
-            (next != *current).then_some(next)
-        })
-        .await?;
+        let now = self
+            .change(&row.name, |current| {
+                let container = container.as_ref().ok().cloned();
+                let next = Runner { registration, container, ..current.clone() };
+                (self.may_go_on_with(current) && next != *current).then_some(next)
+            })
+            .await?;
+        if !self.may_go_on_with(&now) {
+            return Err(self.leave(&now, registration, container.ok().as_ref()).await);
+        }
         let (credential, _) = credential?;
         let container = container?;
         {
@@ -97,12 +103,48 @@ impl Executor {
         if self.memory.container(&row.name).is_none_or(|known| known.status == ContainerStatus::Created) {
             self.tell_memory(row, &container, ContainerStatus::Running);
         }
-        self.change(&row.name, |current| {
-            // GitHub may have told of its job already: then it is running, not started.
-            current.become_state(StateName::Started, "its container runs", clock::now()).ok()
-        })
-        .await?;
-        Ok(())
+        let now = self
+            .change(&row.name, |current| {
+                // GitHub may have told of its job already: then it is running, not started.
+                current.become_state(StateName::Started, "its container runs", clock::now()).ok()
+            })
+            .await?;
+        if now.is_live() {
+            return Ok(());
+        }
+        // Closed between the last look and the start. With a JIT config it is worthless, since its registration went first; an
+        // agent that registers itself is cleared away by the next plan as what is left of a removed runner.
+        Err(ExecuteError::Overtaken(format!("runner `{}` was taken down while it started", row.name)))
+    }
+
+    /// Whether the row is still the intent that was written. A manager that stood still for so long that it counted as dead
+    /// finds it closed, or in other hands: what it goes on to make then would be a second runner for one deficit.
+    fn may_go_on_with(&self, row: &Runner) -> bool {
+        row.owner == self.config.host
+            && matches!(row.state.name, StateName::Created | StateName::Started | StateName::Running)
+    }
+
+    /// Takes away what was made for a row that somebody else closed, as far as it goes; the plan finds the rest. Where
+    /// another manager looks after the runner, what is there is its own now.
+    async fn leave(
+        &self,
+        row: &Runner,
+        registration: RegistrationHold,
+        container: Option<&ContainerId>,
+    ) -> ExecuteError {
+        if !row.is_live() {
+            if let Some(id) = container
+                && let Err(error) = self.provider.remove(id).await
+            {
+                warn!(runner.name = %row.name, "its container is left for now: {error}");
+            }
+            if let RegistrationHold::Held(id) = registration
+                && let Err(error) = self.delete_registration(&row.scope, id).await
+            {
+                warn!(runner.name = %row.name, "its registration is left for now: {error}");
+            }
+        }
+        ExecuteError::Overtaken(format!("runner `{}` was taken down or over while it was made", row.name))
     }
 
     async fn credential(

@@ -2,6 +2,7 @@
 //! between the next plan sees and mends.
 
 mod ask;
+mod elsewhere;
 mod launch;
 mod news;
 mod take_down;
@@ -103,9 +104,10 @@ impl Executor {
             }
             Action::Adopt { runner, container } => self.adopt(runner, container).await,
             Action::TakeOver { runner } => self.take_over(runner).await,
-            Action::TakeDown { runner, failed, cause } => match self.is_anothers(runner).await {
-                Ok(false) => self.take_down(runner, *failed, cause, false).await,
-                Ok(true) => Ok(Outcome::Done),
+            Action::TakeDown { runner, failed, cause } => match self.whose(runner).await {
+                Ok(Whose::Mine) => self.take_down(runner, *failed, cause, false).await,
+                Ok(Whose::Nobodys) => self.take_down_elsewhere(runner, *failed, cause).await,
+                Ok(Whose::Anothers) => Ok(Outcome::Done),
                 Err(error) => Err(error),
             },
             Action::RemoveContainer { runner, container } => self.remove_container(runner, container).await,
@@ -216,21 +218,21 @@ impl Executor {
         Ok(Outcome::Done)
     }
 
-    /// Whether a manager that lives looks after it. What is known of the others' leases is older than they are, and a manager
-    /// that began a moment ago is not known at all: before anybody is taken for dead the store is asked.
-    async fn is_anothers(&self, name: &RunnerName) -> Result<bool, ExecuteError> {
-        let (_, Some(runner)) = self.memory.runner(name) else { return Ok(false) };
+    /// Who looks after it. What is known of the others' leases is older than they are, and a manager that began a moment ago
+    /// is not known at all: before anybody is taken for dead the store is asked.
+    async fn whose(&self, name: &RunnerName) -> Result<Whose, ExecuteError> {
+        let (_, Some(runner)) = self.memory.runner(name) else { return Ok(Whose::Mine) };
         if runner.owner == self.config.host {
-            return Ok(false);
+            return Ok(Whose::Mine);
         }
         let leases = self.store.load().await?.leases;
         let lives = leases.get(&runner.owner).is_some_and(|until| *until > clock::now());
         self.memory.set_leases(leases);
-        Ok(lives)
+        Ok(if lives { Whose::Anothers } else { Whose::Nobodys })
     }
 
     async fn take_over(&self, name: &RunnerName) -> Result<Outcome, ExecuteError> {
-        if self.is_anothers(name).await? {
+        if self.whose(name).await? == Whose::Anothers {
             return Ok(Outcome::Done);
         }
         let host = self.config.host.clone();
@@ -294,6 +296,17 @@ impl Executor {
         }
         result
     }
+}
+
+/// Who looks after a runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// This manager.
+    Mine,
+    /// Another, which lives.
+    Anothers,
+    /// Another, which is dead or stands still.
+    Nobodys,
 }
 
 /// The row of a container that the store does not know: `created`, so that the next plan looks at what it does.

@@ -170,7 +170,7 @@ impl Executor {
 
     /// Gives the registration back. Where the App is suspended it is kept for the day that it is not; where the App is not
     /// installed any more it is left to GitHub, which forgets an ephemeral runner without an agent after a day.
-    async fn release(&self, runner: &Runner) -> Result<Registration, ExecuteError> {
+    pub(super) async fn release(&self, runner: &Runner) -> Result<Registration, ExecuteError> {
         let refused = match self.give_up(runner).await {
             Err(ExecuteError::GitHub(error)) if !error.is_transient() => error,
             other => return other,
@@ -265,11 +265,38 @@ impl Executor {
         Ok(Outcome::Done)
     }
 
-    /// A container that is left of a removed runner. One in which a job's process lives is left to end by itself.
+    /// A container that is left of a removed runner. One in which a job's process lives is left to end by itself. One that
+    /// lives may be given a job at any moment, whatever its row says: its manager stood still while another closed the row,
+    /// and started it all the same. So it is held to what every living container is: its registration goes first.
     pub(super) async fn remove_container(&self, name: &RunnerName, id: &ContainerId) -> Result<Outcome, ExecuteError> {
-        if self.provider.runs_a_job(id).await? {
+        let stays = || {
             warn!(runner.name = %name, "container `{name}` of a removed runner runs a job; it is left until that ends");
-            return Ok(Outcome::NotDone);
+            Ok(Outcome::NotDone)
+        };
+        let Some(container) = self.provider.look(id).await? else { return Ok(Outcome::Done) };
+        if container.status == ContainerStatus::Running {
+            if self.provider.runs_a_job(id).await? {
+                return stays();
+            }
+            if self.memory.bar(&container.scope).is_some() {
+                // GitHub takes no call for it; while it stands still it takes no job either.
+                self.provider.pause(id).await?;
+            } else {
+                let found = self.client.runner_named(&container.scope, name).await;
+                if let Some(found) = self.noted(&container.scope, Asked::Other, found)? {
+                    match self.delete_registration(&container.scope, found.id).await? {
+                        Registration::Gone => {}
+                        Registration::Busy(_) | Registration::Later => return stays(),
+                    }
+                }
+            }
+            let busy = self.provider.runs_a_job(id).await;
+            if !matches!(busy, Ok(false)) && self.memory.bar(&container.scope).is_some() {
+                self.provider.unpause(id).await?;
+            }
+            if busy? {
+                return stays();
+            }
         }
         self.provider.remove(id).await?;
         Ok(Outcome::Done)

@@ -84,7 +84,7 @@ async fn pass_on(subscription: PubSub, reader: &mut Reader) {
 }
 
 /// A change as the scripts tell it. One that cannot be read (a newer version wrote it) is told in the log.
-fn read(payload: &[u8]) -> Option<StoreChange> {
+pub(crate) fn read(payload: &[u8]) -> Option<StoreChange> {
     let text = String::from_utf8_lossy(payload);
     let change = match text.split_once('\n') {
         Some(("job", rest)) => versioned(rest).map(StoreChange::Job),

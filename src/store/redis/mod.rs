@@ -4,6 +4,8 @@
 mod changes;
 mod scripts;
 
+pub(crate) use changes::read as change_of;
+
 use super::{Reservation, Reserved, Saved, Snapshot, Store, StoreChange, StoreError, Version, Versioned, queued_in};
 use crate::durable::redis::{Attempt, RedisDb, Shared, Unavailable};
 use crate::model::{HostId, Job, JobId, JobKey, Runner, RunnerName, Standing};
@@ -207,7 +209,7 @@ fn job_key(name: &str) -> Option<JobKey> {
 }
 
 /// The row in the text that the scripts keep: version, two words, JSON, each in a line.
-fn readable<T: DeserializeOwned>(kind: &str, name: &str, text: &str) -> Option<Versioned<T>> {
+pub(crate) fn readable<T: DeserializeOwned>(kind: &str, name: &str, text: &str) -> Option<Versioned<T>> {
     let mut lines = text.splitn(4, '\n');
     let version = lines.next().and_then(|version| version.parse().ok());
     let row = lines.nth(2).map(serde_json::from_str);

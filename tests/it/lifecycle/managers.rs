@@ -1,12 +1,16 @@
 //! Two managers of one fleet, on one Redis.
 
 use super::{bounds_held, each_is_served_once, job, linux};
-use crate::support::app::{TestApp, store_file};
+use crate::support::app::{PATIENCE, TestApp, store_file};
+use crate::support::docker::docker;
 use crate::support::process::Serve;
 use crate::support::redis::RedisServer;
 use runnerfleet::app;
 use runnerfleet::config::{Backend, Config};
-use runnerfleet::model::{HostId, StateName};
+use runnerfleet::model::{HostId, RegistrationHold, RegistrationId, Runner, Scope, StateName};
+use runnerfleet::simulation::github::Fault;
+use runnerfleet::store::{Reservation, Reserved, Saved, Store, Versioned};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The same fleet, another manager.
@@ -73,5 +77,94 @@ async fn a_dead_managers_runners_are_taken_over() {
     })
     .await;
     each_is_served_once(&app, &jobs).await;
+    app.finish().await;
+}
+
+/// The store as another manager sees it.
+fn store_of(redis: &RedisServer) -> Arc<dyn Store> {
+    let lasts = Duration::from_secs(60);
+    runnerfleet::durable::redis::connect(&redis.config(), &HostId::new("there"), lasts).unwrap().store()
+}
+
+/// Writes a row as another manager does, whatever this one writes meanwhile.
+async fn write(store: &dyn Store, name: &runnerfleet::model::RunnerName, change: impl Fn(&Runner) -> Runner) {
+    loop {
+        let Versioned { version, row } = store.load().await.unwrap().runners[name].clone();
+        if let Saved::Saved(_) = store.save_runner(Versioned { version, row: change(&row) }).await.unwrap() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_stood_still_starts_nothing_whose_row_was_closed() {
+    let redis = RedisServer::start();
+    let app = TestApp::with(vec![linux()], |config, _| config.store.backend = Backend::Redis(redis.config())).await;
+    let store = store_of(&redis);
+    // It stands still between the intent and GitHub's answer. Another manager takes it for dead and closes the row.
+    let late = Fault::late(Duration::from_secs(5));
+    app.github.faults().next("POST /orgs/{org}/actions/runners/generate-jitconfig", late, 1);
+    let began = jiff::Timestamp::now();
+    let job = app.github.queue_job(job());
+    app.until("the intent", |world| world.runners.len() == 1).await;
+    let name = app.runners()[0].name.clone();
+    write(store.as_ref(), &name, |row| {
+        let gone = row.become_state(StateName::Removed, "its manager is gone", jiff::Timestamp::now()).unwrap();
+        Runner { registration: RegistrationHold::Gone, ..gone }
+    })
+    .await;
+    // Nor is there a deficit any more.
+    assert!(app.github.cancel(job));
+    app.github.wait_for_requests("DELETE /orgs/{org}/actions/runners/{runner_id}", 1, PATIENCE).await.unwrap();
+    app.settled().await;
+    let acme = Scope::Organization("acme".to_owned());
+    assert!(app.github.runners(&acme).is_empty(), "what it registered is given back: {}", app.github.state());
+    let filter = format!("label=runnerfleet.instance={}", app.fleet.instance);
+    let (since, until) = (began.to_string(), jiff::Timestamp::now().to_string());
+    let started =
+        docker(&["events", "--since", &since, "--until", &until, "--filter", &filter, "--filter", "event=start"]);
+    assert_eq!(started, "", "no container was started");
+    let row = app.runner(name.as_str()).expect("the trace is kept");
+    assert_eq!((row.state.name, row.state.cause.as_str()), (StateName::Removed, "its manager is gone"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_row_of_a_dead_manager_is_closed_only_as_it_was_looked_at() {
+    let redis = RedisServer::start();
+    let app = TestApp::with(vec![linux()], |config, _| {
+        config.store.backend = Backend::Redis(redis.config());
+        config.github.poll_runners = Duration::from_secs(6);
+    })
+    .await;
+    let store = store_of(&redis);
+    let there = HostId::new("there");
+    // Another manager has written its intent, and stands still.
+    store.renew_lease(&there, jiff::Timestamp::now() - jiff::SignedDuration::from_secs(1)).await.unwrap();
+    let pool = linux();
+    let name = runnerfleet::model::RunnerName::new(format!("linux-7-1-1-{}", app.fleet.instance));
+    let row = Runner::intended(
+        name.clone(),
+        pool.name.clone(),
+        pool.scope.clone(),
+        there,
+        pool.image,
+        None,
+        jiff::Timestamp::now(),
+        "a job waits",
+    );
+    let wish = Reservation { runner: row, seen: 0, min_idle: 1, pool_max: 9, fleet_max: 9, host_max: 9 };
+    // The look-up of its name takes long, and meanwhile it comes back and writes what it registered.
+    let late = Fault::late(Duration::from_secs(4));
+    app.github.faults().next("GET /orgs/{org}/actions/runners", late, 50);
+    assert!(matches!(store.reserve(wish).await.unwrap(), Reserved::Granted(1)));
+    app.until("the row", |world| world.runners.contains_key(&name)).await;
+    app.until("it is being taken down", |world| world.in_flight.contains(&name)).await;
+    let id = RegistrationId(4711);
+    write(store.as_ref(), &name, |row| Runner { registration: RegistrationHold::Held(id), ..row.clone() }).await;
+    app.github.faults().clear();
+    app.settled().await;
+    let deletions = app.github.requests("DELETE /orgs/acme/actions/runners/4711");
+    assert!(!deletions.is_empty(), "the registration that it wrote was given up before the row was closed");
     app.finish().await;
 }

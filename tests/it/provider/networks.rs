@@ -1,13 +1,12 @@
 //! Runners kept apart, and away from the host's metadata address.
 
 use crate::support::docker::{TestFleet, docker, until};
+use crate::support::metadata::MetadataService;
 use runnerfleet::config::Network;
 use runnerfleet::model::ContainerId;
 use runnerfleet::provider::{Provider, ProviderError};
 use secrecy::SecretString;
 use std::net::{IpAddr, TcpListener};
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// A container that lives until it is removed, without using a processor.
@@ -60,45 +59,6 @@ async fn runners_cannot_reach_each_other() {
     assert!(none.contains("unreachable"), "{none}");
 }
 
-/// A neighbour of this machine with a link-local address, as a cloud's metadata service is: a network namespace behind
-/// a pair of interfaces.
-struct MetadataService {
-    name: String,
-    address: String,
-    port: u16,
-}
-
-impl MetadataService {
-    fn start() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let id = (std::process::id() + COUNT.fetch_add(1, Ordering::Relaxed)) % 60_000;
-        // 169.254.169.254 itself stays what it is on this machine, which may be one of a cloud.
-        let (third, fourth) = (1 + id / 250 % 160, 1 + id % 250);
-        let service = Self { name: format!("rft{id}"), address: format!("169.254.{third}.{fourth}"), port: 9 };
-        let ip = |arguments: &str| {
-            let output = Command::new("ip").args(arguments.split(' ')).output().expect("the `ip` program is needed");
-            assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        let Self { name, address, .. } = &service;
-        ip(&format!("netns add {name}"));
-        ip(&format!("link add {name} type veth peer name {name}p netns {name}"));
-        ip(&format!("addr add 10.213.{third}.{fourth}/32 dev {name}"));
-        ip(&format!("link set {name} up"));
-        ip(&format!("route add {address}/32 dev {name} src 10.213.{third}.{fourth}"));
-        ip(&format!("-n {name} addr add {address}/32 dev {name}p"));
-        ip(&format!("-n {name} link set {name}p up"));
-        ip(&format!("-n {name} route add default dev {name}p"));
-        service
-    }
-}
-
-impl Drop for MetadataService {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["link", "del", &self.name]).output();
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
-    }
-}
-
 #[tokio::test]
 async fn the_metadata_address_is_out_of_reach_and_the_gateway_is_not() {
     let fleet = TestFleet::start("metadata").await;
@@ -108,7 +68,8 @@ async fn the_metadata_address_is_out_of_reach_and_the_gateway_is_not() {
     assert_eq!(knocked(&fleet, "1", Network::Named("bridge".to_owned()), address, port).await, "refused");
     fleet.docker.prepare(&Network::Isolated).await.unwrap();
     fleet.docker.prepare(&Network::Dedicated).await.unwrap();
-    assert_eq!(fleet.rules(), [format!("-A DOCKER-USER -d 169.254.0.0/16 -i {}+ -j DROP", fleet.bridge())]);
+    let rule = |chain: &str| format!("-A {chain} -d 169.254.0.0/16 -i {}+ -j DROP", fleet.bridge());
+    assert_eq!(fleet.rules(), ["DOCKER-USER", "INPUT"].map(rule));
     assert_eq!(knocked(&fleet, "2", Network::Isolated, address, port).await, "silent");
     assert_eq!(knocked(&fleet, "3", Network::Dedicated, address, port).await, "silent");
 

@@ -152,9 +152,13 @@ impl TestFleet {
 
     /// The rules of the host's firewall for this fleet's bridges.
     pub fn rules(&self) -> Vec<String> {
-        let output = Command::new("iptables").args(["-w", "5", "-S", "DOCKER-USER"]).output().unwrap();
         let bridge = self.bridge();
-        String::from_utf8_lossy(&output.stdout).lines().filter(|l| l.contains(&bridge)).map(str::to_owned).collect()
+        let of = |chain: &str| {
+            let output = Command::new("iptables").args(["-w", "5", "-S", chain]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let rules = ["DOCKER-USER", "INPUT"].map(of).concat();
+        rules.lines().filter(|rule| rule.contains(&bridge)).map(str::to_owned).collect()
     }
 
     /// What the fleet's bridges are called.

@@ -10,6 +10,8 @@ pub mod engine_gate;
 /// Configurations made in code.
 pub mod fleet;
 pub mod hub;
+/// What stands in for a cloud's metadata service.
+pub mod metadata;
 pub mod openapi;
 pub mod payload;
 /// `serve` as a process of its own.

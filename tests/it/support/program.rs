@@ -38,6 +38,8 @@ pub struct Program {
     pub folder: tempfile::TempDir,
     pub key: SecretString,
     pub serve: Option<Process>,
+    /// More variables for what is started from now on.
+    pub env: Vec<(&'static str, String)>,
     logs: usize,
 }
 
@@ -119,7 +121,7 @@ impl Program {
             "security": { "instance": fleet.instance },
             "log": { "level": "info" },
         });
-        let program = Self { github, fleet, folder, key: key.private_pem, serve: None, logs: 0 };
+        let program = Self { github, fleet, folder, key: key.private_pem, serve: None, env: Vec::new(), logs: 0 };
         program.write_config(&config);
         program
     }
@@ -145,6 +147,7 @@ impl Program {
         command.args(arguments).current_dir(self.folder.path());
         command.env_remove("RUNNERFLEET_CONFIG").env_remove("RUST_LOG").env("HOOK_SECRET", HOOK_SECRET);
         command.env("APP_KEY", self.key.expose_secret());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
