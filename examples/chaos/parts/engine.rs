@@ -103,7 +103,13 @@ impl Engine {
 
     /// Names of the containers whose process lives: also while the engine is away, or does not know it.
     pub(super) fn alive(&self) -> BTreeSet<String> {
-        shims().into_iter().map(|id| self.name(&id).unwrap_or(id)).collect()
+        let full = shims().into_iter().filter(|shim| shim.is_full);
+        full.map(|shim| self.name(&shim.container).unwrap_or(shim.container)).collect()
+    }
+
+    /// Shims without a container in them: what a killed dockerd forgets. They are no runners, and none of ours to remove.
+    pub(super) fn empty_shims(&self) -> usize {
+        shims().iter().filter(|shim| !shim.is_full).count()
     }
 
     /// What a container is called, as the engine wrote it down.
@@ -114,11 +120,32 @@ impl Engine {
     }
 }
 
-/// The ids of all containers that have a shim. Every process here belongs to the play.
-fn shims() -> BTreeSet<String> {
+/// The process that stands between the engine and one container.
+struct Shim {
+    container: String,
+    /// Whether a process of the container lives.
+    is_full: bool,
+}
+
+/// All shims. Every process here belongs to the play.
+fn shims() -> Vec<Shim> {
     let processes = fs::read_dir("/proc").map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
-    let command_line = |process: fs::DirEntry| fs::read_to_string(process.path().join("cmdline")).ok();
-    processes.into_iter().filter_map(command_line).filter_map(|line| container_of(&line)).collect()
+    let shim = |process: fs::DirEntry| {
+        let container = container_of(&fs::read_to_string(process.path().join("cmdline")).ok()?)?;
+        Some(Shim { container, is_full: has_children(&process.path()) })
+    };
+    processes.into_iter().filter_map(shim).collect()
+}
+
+/// Whether a process has a child that is not dead; each of its threads may have started one.
+fn has_children(process: &Path) -> bool {
+    let threads = fs::read_dir(process.join("task")).map(|entries| entries.flatten().collect::<Vec<_>>());
+    let children = |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let is_dead = |pid: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.is_empty() || status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
+    };
+    threads.unwrap_or_default().iter().any(|thread| children(thread).split_whitespace().any(|pid| !is_dead(pid)))
 }
 
 /// Out of `containerd-shim-runc-v2\0-namespace\0moby\0-id\0…`.

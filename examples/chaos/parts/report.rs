@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) after_last_fault: Duration,
     pub(super) gone_after: Duration,
     pub(super) left: Vec<String>,
+    /// Processes of the engine's own that it forgot when it was killed.
+    pub(super) empty_shims: usize,
     /// How `serve` ended after SIGTERM.
     pub(super) exit: Option<i32>,
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Seen {
         row(f, "runners registered", &self.runners)?;
         row(f, "nothing left after", &seconds(self.gone_after))?;
         row(f, "left: containers, networks, volumes, registrations", &self.left.len())?;
+        row(f, "shims without a container (left by dockerd's deaths)", &self.empty_shims)?;
         row(f, "exit code of `serve`", &self.exit.map_or_else(|| "a signal".to_owned(), |code| code.to_string()))?;
         for line in &self.left {
             writeln!(f, "left: {line}")?;
