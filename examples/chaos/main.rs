@@ -40,6 +40,9 @@ struct Args {
     /// Nothing more is broken after this, or when all jobs are over.
     #[arg(long, value_name = "MINUTES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=240))]
     minutes: u32,
+    /// Break each part once only, as the test does.
+    #[arg(long)]
+    once: bool,
     /// Keep the logs of all parts, in a folder that is named at the end.
     #[arg(long)]
     keep: bool,
@@ -102,7 +105,7 @@ async fn inside(args: &Args, folder: PathBuf) -> anyhow::Result<ExitCode> {
         jobs: args.jobs,
         faults_for: minutes,
         patience: Duration::from_secs(300),
-        once: false,
+        once: args.once,
         program: program()?,
         folder,
     };

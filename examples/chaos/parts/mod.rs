@@ -44,7 +44,8 @@ pub(super) async fn play(wish: &Wish) -> anyhow::Result<(String, bool)> {
     let mut stage = stage::Stage::set_up(wish).await?;
     let played = play::play(&mut stage, wish).await;
     match played {
-        Ok(seen) => Ok((seen.to_string(), seen.is_good())),
+        Ok(seen) if seen.is_good() => Ok((seen.to_string(), true)),
+        Ok(seen) => Ok((format!("{seen}\n{}", stage.told()), false)),
         Err(error) => Err(error.context(stage.told())),
     }
 }
