@@ -187,7 +187,9 @@ impl Deck<(Between, Spell)> {
             if !once {
                 kinds.push((between, Spell::Refused));
                 kinds.push((between, Spell::Slow));
-                kinds.extend([Direction::There, Direction::Back, Direction::Both].map(|way| (between, Spell::Shut(way))));
+                kinds.extend(
+                    [Direction::There, Direction::Back, Direction::Both].map(|way| (between, Spell::Shut(way))),
+                );
                 continue;
             }
             // A short play has time for two of each: the other one is the seed's choice.

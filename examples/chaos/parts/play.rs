@@ -1,8 +1,8 @@
 //! The play itself: a burst of jobs, two lanes that break things, and what people and GitHub do meanwhile.
 
 use super::Wish;
-use super::order::{Between, Blow, Card, Deck, Dice, Direction, Spell};
 use super::link::Way;
+use super::order::{Between, Blow, Card, Deck, Dice, Direction, Spell};
 use super::report::{Lost, Seen};
 use super::stage::{INSTANCE, Links, POOLS, Stage};
 use anyhow::Context;

@@ -97,12 +97,8 @@ impl Stage {
         let app = App::with_public_key(&key.public_pem);
         let issuer = app.client_id.clone();
         let url = |link: &Link| link.address().map(|address| format!("http://{address}")).unwrap_or_default();
-        let options = Options {
-            agent_url: Some(url(&links.agents)),
-            timings: timings(),
-            seed: wish.seed,
-            ..Options::acme(app)
-        };
+        let options =
+            Options { agent_url: Some(url(&links.agents)), timings: timings(), seed: wish.seed, ..Options::acme(app) };
         let github = SimulatedGitHub::start(options).await.context("starting the simulated GitHub")?;
         let api: SocketAddr = github.api_url().trim_start_matches("http://").parse()?;
         links.api.leads_to(Place::Tcp(api));
