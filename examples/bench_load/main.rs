@@ -123,21 +123,24 @@ fn main() -> anyhow::Result<()> {
         "\n{:<18} {:<15} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8} {:>9} {:>9} {:>7}",
         "crowd", "store", "sent", "taken", "refused", "p50 ms", "p99 ms", "max ms", "took s", "peak MiB", "stored"
     );
-    let mut notes = Vec::new();
+    let (mut notes, mut wrong) = (Vec::new(), Vec::new());
     let wanted = |crowd: &Crowd| args.only.as_deref().is_none_or(|only| crowd.name().contains(only));
     for crowd in Crowd::ALL.into_iter().filter(wanted) {
         for store in ["embedded file", "redis, always"] {
-            let text = measure(crowd, store, &args).with_context(|| format!("{}, {store}", crowd.name()))?;
-            notes.extend(text.into_iter().map(|note| format!("{}, {store}: {note}", crowd.name())));
+            let name = format!("{}, {store}", crowd.name());
+            let (text, checked) = measure(crowd, store, &args).with_context(|| name.clone())?;
+            notes.extend(text.into_iter().map(|note| format!("{name}: {note}")));
+            wrong.extend(checked.err().map(|error| format!("{name}: {error:#}")));
         }
     }
     println!();
     notes.iter().for_each(|note| println!("{note}"));
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
-/// One crowd at one store; what else is to be told of it.
-fn measure(crowd: Crowd, store: &str, args: &Args) -> anyhow::Result<Vec<String>> {
+/// One crowd at one store; what else is to be told of it, and whether all is well.
+fn measure(crowd: Crowd, store: &str, args: &Args) -> anyhow::Result<(Vec<String>, anyhow::Result<()>)> {
     let folder = tempfile::tempdir()?;
     let redis = store.strip_prefix("redis, ").map(|sync| RedisServer::start_with(&["--appendfsync", sync]));
     let behind = redis.as_ref().map_or(Behind::Embedded, |redis| Behind::Redis(redis.port()));
@@ -163,8 +166,7 @@ fn measure(crowd: Crowd, store: &str, args: &Args) -> anyhow::Result<Vec<String>
     );
     notes.push(format!("memory {before:.1} MiB before, {after:.1} MiB after"));
     notes.extend(answers.refused.iter().map(|(why, times)| format!("{times} times: {why}")));
-    check(crowd, &answers, &stored, peak, args)?;
-    Ok(notes)
+    Ok((notes, check(crowd, &answers, &stored, peak, args)))
 }
 
 fn check(crowd: Crowd, answers: &Answers, stored: &BTreeSet<u64>, peak: f64, args: &Args) -> anyhow::Result<()> {
