@@ -104,7 +104,7 @@ async fn inside(args: &Args, folder: PathBuf) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         jobs: args.jobs,
         faults_for: minutes,
-        patience: Duration::from_secs(300),
+        patience: Duration::from_secs(if args.once { 60 } else { 240 }),
         once: args.once,
         program: program()?,
         folder,

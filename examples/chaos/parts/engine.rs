@@ -103,13 +103,23 @@ impl Engine {
 
     /// Names of the containers whose process lives: also while the engine is away, or does not know it.
     pub(super) fn alive(&self) -> BTreeSet<String> {
-        let full = shims().into_iter().filter(|shim| shim.is_full);
+        let full = shims().into_iter().filter(|shim| !shim.processes.is_empty());
         full.map(|shim| self.name(&shim.container).unwrap_or(shim.container)).collect()
+    }
+
+    /// The same with what runs in them, for a person who wonders.
+    pub(super) fn alive_in_words(&self) -> Vec<String> {
+        let full = shims().into_iter().filter(|shim| !shim.processes.is_empty());
+        full.map(|shim| {
+            let name = self.name(&shim.container).unwrap_or(shim.container);
+            format!("process of container {name}: {}", shim.processes.join(", "))
+        })
+        .collect()
     }
 
     /// Shims without a container in them: what a killed dockerd forgets. They are no runners, and none of ours to remove.
     pub(super) fn empty_shims(&self) -> usize {
-        shims().iter().filter(|shim| !shim.is_full).count()
+        shims().iter().filter(|shim| shim.processes.is_empty()).count()
     }
 
     /// What a container is called, as the engine wrote it down.
@@ -123,8 +133,8 @@ impl Engine {
 /// The process that stands between the engine and one container.
 struct Shim {
     container: String,
-    /// Whether a process of the container lives.
-    is_full: bool,
+    /// The command lines of its children that live.
+    processes: Vec<String>,
 }
 
 /// All shims. Every process here belongs to the play.
@@ -132,20 +142,19 @@ fn shims() -> Vec<Shim> {
     let processes = fs::read_dir("/proc").map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
     let shim = |process: fs::DirEntry| {
         let container = container_of(&fs::read_to_string(process.path().join("cmdline")).ok()?)?;
-        Some(Shim { container, is_full: has_children(&process.path()) })
+        Some(Shim { container, processes: children(&process.path()) })
     };
     processes.into_iter().filter_map(shim).collect()
 }
 
-/// Whether a process has a child that is not dead; each of its threads may have started one.
-fn has_children(process: &Path) -> bool {
+/// The command lines of a process's children that are not dead; each of its threads may have started some.
+fn children(process: &Path) -> Vec<String> {
     let threads = fs::read_dir(process.join("task")).map(|entries| entries.flatten().collect::<Vec<_>>());
-    let children = |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-    let is_dead = |pid: &str| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.is_empty() || status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
-    };
-    threads.unwrap_or_default().iter().any(|thread| children(thread).split_whitespace().any(|pid| !is_dead(pid)))
+    let of_thread = |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let all: Vec<String> = threads.unwrap_or_default().iter().map(of_thread).collect();
+    // One that is dead and waits to be collected has no command line.
+    let command = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty());
+    all.iter().flat_map(|pids| pids.split_whitespace()).filter_map(command).map(|line| line.replace('\0', " ")).collect()
 }
 
 /// Out of `containerd-shim-runc-v2\0-namespace\0moby\0-id\0…`.

@@ -300,7 +300,7 @@ async fn left(stage: &Stage) -> anyhow::Result<Vec<String>> {
     for name in lines(&["ps", "--all", "--format", "{{.Names}} ({{.Status}})"]).await? {
         left.push(format!("container {name}"));
     }
-    left.extend(stage.engine.alive().into_iter().map(|name| format!("process of container {name}")));
+    left.extend(stage.engine.alive_in_words());
     let usual = ["bridge".to_owned(), "host".to_owned(), "none".to_owned(), format!("runnerfleet-{INSTANCE}")];
     let networks = lines(&["network", "ls", "--format", "{{.Name}}"]).await?;
     left.extend(networks.into_iter().filter(|name| !usual.contains(name)).map(|name| format!("network {name}")));
