@@ -117,7 +117,8 @@ impl Engine {
         .collect()
     }
 
-    /// Shims without a container in them: what a killed dockerd forgets. They are no runners, and none of ours to remove.
+    /// Shims in which no container ever began or runs any more: what a killed dockerd forgets. It lists none of them, so nobody but
+    /// it could remove them.
     pub(super) fn empty_shims(&self) -> usize {
         shims().iter().filter(|shim| shim.processes.is_empty()).count()
     }
@@ -133,7 +134,7 @@ impl Engine {
 /// The process that stands between the engine and one container.
 struct Shim {
     container: String,
-    /// The command lines of its children that live.
+    /// The command lines of the container's processes that live and were begun here.
     processes: Vec<String>,
 }
 
@@ -152,9 +153,15 @@ fn children(process: &Path) -> Vec<String> {
     let threads = fs::read_dir(process.join("task")).map(|entries| entries.flatten().collect::<Vec<_>>());
     let of_thread = |thread: &fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
     let all: Vec<String> = threads.unwrap_or_default().iter().map(of_thread).collect();
-    // One that is dead and waits to be collected has no command line.
-    let command = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty());
-    all.iter().flat_map(|pids| pids.split_whitespace()).filter_map(command).map(|line| line.replace('\0', " ")).collect()
+    let command = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
+    let commands = all.iter().flat_map(|pids| pids.split_whitespace()).filter_map(command);
+    commands.map(|line| line.replace('\0', " ")).filter(|line| is_begun(line)).collect()
+}
+
+/// One that is dead and waits to be collected has no command line. `runc init` waits for the word to become the container's
+/// command; where dockerd was killed between create and start that word never comes, and nothing of the image was ever run.
+fn is_begun(command_line: &str) -> bool {
+    !matches!(command_line.trim(), "" | "runc init")
 }
 
 /// Out of `containerd-shim-runc-v2\0-namespace\0moby\0-id\0…`.
@@ -169,7 +176,7 @@ fn container_of(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::container_of;
+    use super::{container_of, is_begun};
 
     #[test]
     fn shims_name_their_container() {
@@ -177,5 +184,6 @@ mod tests {
         assert_eq!(container_of(line).as_deref(), Some("abc"));
         assert_eq!(container_of("dockerd\0-id\0abc\0"), None);
         assert_eq!(container_of(""), None);
+        assert!(is_begun("/bin/sh -c read") && !is_begun("runc init ") && !is_begun(""));
     }
 }

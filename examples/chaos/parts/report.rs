@@ -76,7 +76,7 @@ impl fmt::Display for Seen {
         row(f, "runners registered", &self.runners)?;
         row(f, "nothing left after", &seconds(self.gone_after))?;
         row(f, "left: containers, networks, volumes, registrations", &self.left.len())?;
-        row(f, "shims without a container (left by dockerd's deaths)", &self.empty_shims)?;
+        row(f, "shims that killed dockerds forgot, with no runner in", &self.empty_shims)?;
         row(f, "exit code of `serve`", &self.exit.map_or_else(|| "a signal".to_owned(), |code| code.to_string()))?;
         for line in &self.left {
             writeln!(f, "left: {line}")?;
