@@ -145,6 +145,13 @@ need_redis() {
     need redis-sentinel redis-sentinel
 }
 
+# For a dockerd in namespaces of its own, beside the one that is used otherwise.
+need_engine_of_ones_own() {
+    need dockerd docker.io
+    need unshare util-linux
+    need ip iproute2
+}
+
 # A real registry on loopback, and what writes its file of passwords.
 need_registry() {
     need docker-registry docker-registry

@@ -9,6 +9,8 @@
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
 mod load;
+/// Shared with the benchmark of load, which uses all of it.
+#[allow(dead_code, reason = "the other one uses it")]
 mod receiver;
 
 /// Configurations, shared with the tests.
@@ -70,7 +72,7 @@ const STORES: [&str; 4] = ["none", "embedded file", "redis, everysec", "redis, a
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if args.receive {
-        return receiver::run(args.folder, args.behind);
+        return receiver::run(args.folder, args.behind, |_| ());
     }
     let requests = load::requests(WARM_UP + args.events);
     let bytes: usize = requests.iter().map(Vec::len).sum();

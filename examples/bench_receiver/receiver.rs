@@ -2,14 +2,14 @@
 
 use crate::fleet;
 use anyhow::{Context, bail};
-use runnerfleet::config::{Backend, RedisConfig};
+use runnerfleet::config::{Backend, Config, RedisConfig};
 use runnerfleet::inbound::Inbound;
 use runnerfleet::ingest;
 use runnerfleet::queue::Queue;
 use runnerfleet::reconcile::memory::Memory;
 use runnerfleet::webhook::{Readiness, Receiver, router};
 use secrecy::SecretString;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::SocketAddr;
@@ -94,10 +94,26 @@ impl Process {
         Ok(Applied { jobs, after: start.elapsed() })
     }
 
+    /// Waits until every event is applied; the ids of all jobs that the store has.
+    pub(super) fn stored(&mut self) -> anyhow::Result<BTreeSet<u64>> {
+        self.asks.write_all(b"?")?;
+        let ids = self.answers.next().context("the receiver ended")??;
+        Ok(ids.split(',').filter(|id| !id.is_empty()).map(str::parse).collect::<Result<_, _>>()?)
+    }
+
+    /// The memory that it has now.
+    pub(super) fn memory_mib(&self) -> anyhow::Result<f64> {
+        self.status("VmRSS:")
+    }
+
     /// The most memory that it ever had.
     pub(super) fn peak_mib(&self) -> anyhow::Result<f64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     }
 }
@@ -110,10 +126,10 @@ impl Drop for Process {
 }
 
 /// Is the receiver, until its standard input ends.
-pub(super) fn run(folder: PathBuf, behind: Behind) -> anyhow::Result<()> {
+pub(super) fn run(folder: PathBuf, behind: Behind, change: fn(&mut Config)) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(folder, behind))
+    runtime.block_on(serve(folder, behind, change))
 }
 
 struct AllWell;
@@ -125,21 +141,22 @@ impl Readiness for AllWell {
     }
 }
 
-async fn serve(folder: PathBuf, behind: Behind) -> anyhow::Result<()> {
+async fn serve(folder: PathBuf, behind: Behind, change: fn(&mut Config)) -> anyhow::Result<()> {
     let mut config = fleet::config(folder, "bench", vec![fleet::pool("linux", &["linux", "x64"])]);
     if let Behind::Redis(port) = behind {
         let urls = vec![SecretString::from(format!("redis://127.0.0.1:{port}/0"))];
         config.store.backend = Backend::Redis(RedisConfig { urls, sentinel_master: None, prefix: "bench".to_owned() });
     }
+    change(&mut config);
     let config = Arc::new(config);
     let memory = Arc::new(Memory::new(config.host.clone()));
     let stop = CancellationToken::new();
-    let queue = match behind {
-        Behind::Nothing => None,
+    let (queue, store) = match behind {
+        Behind::Nothing => (None, None),
         Behind::Embedded | Behind::Redis(_) => {
             let (queue, store) = runnerfleet::app::open_store(&config)?;
-            tokio::spawn(ingest::run(config.clone(), queue.clone(), store, memory.clone(), stop.clone()));
-            Some(queue)
+            tokio::spawn(ingest::run(config.clone(), queue.clone(), store.clone(), memory.clone(), stop.clone()));
+            (Some(queue), Some(store))
         }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -147,14 +164,27 @@ async fn serve(folder: PathBuf, behind: Behind) -> anyhow::Result<()> {
     let inbound = Inbound::open(&config.http)?;
     let routes = router(Receiver::new(config, queue.clone(), Arc::new(AllWell)));
     tokio::spawn(inbound.serve(listener, routes, stop.clone()));
-    while tokio::task::spawn_blocking(|| std::io::stdin().read_exact(&mut [0])).await?.is_ok() {
+    while let Ok(question) = tokio::task::spawn_blocking(ask).await? {
         if let Some(queue) = &queue {
             applied(queue.as_ref()).await?;
         }
-        say(&memory.world().jobs.len())?;
+        match (question, &store) {
+            (b'?', Some(store)) => {
+                let ids: Vec<_> = store.load().await?.jobs.keys().map(|job| job.id.0.to_string()).collect();
+                say(&ids.join(","))?;
+            }
+            _ => say(&memory.world().jobs.len())?,
+        }
     }
     stop.cancel();
     Ok(())
+}
+
+/// What the sending side wants to know.
+fn ask() -> std::io::Result<u8> {
+    let mut question = [0];
+    std::io::stdin().read_exact(&mut question)?;
+    Ok(question[0])
 }
 
 async fn applied(queue: &dyn Queue) -> anyhow::Result<()> {

@@ -1,11 +1,12 @@
-//! A pool whose runners fail is tried less and less often, and says why.
+//! A pool whose runners fail is tried less and less often, and says why. So is a part that is away: the engine, GitHub, the
+//! store.
 //!
-//! The count comes from the rows of its ended runners, so it survives a restart and is the same for every manager.
+//! The counts come from the rows of ended runners, so they survive a restart; that of a pool is the same for every manager.
 
 use super::Draft;
 use super::naming::fnv;
 use crate::config::Pool;
-use crate::model::{PoolName, Runner, StateName, after};
+use crate::model::{PoolName, Runner, StateName, after, age};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -14,6 +15,17 @@ const FIRST: Duration = Duration::from_secs(1);
 
 /// The longest wait: a pool that is repaired works again after at most this time, and a broken one costs twelve calls an hour.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
+
+/// The wait after a runner could not be made because a part did not answer. Each try costs a registration: without a wait, a
+/// Docker that refuses one connection after the other was asked for a hundred runners a second. It begins short, since one
+/// connection that breaks is nothing.
+const AWAY_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest of these: a part that is back is used within this time.
+const AWAY_LONGEST: Duration = Duration::from_secs(10);
+
+/// What is older than this says nothing about now; the longest wait is reached within it.
+const AWAY_COUNTS: Duration = Duration::from_secs(60);
 
 /// After so many failures in a row, one runner at a time is tried until one takes a job.
 pub(super) const PROBE_FROM: u32 = 3;
@@ -67,11 +79,63 @@ pub(super) fn failures(draft: &Draft<'_>, pool: &Pool) -> Failures {
     found
 }
 
-/// The wait after so many failures: doubled each time, capped, and moved by up to a fifth so that pools which failed
-/// together do not come back together. The seed is the pool's name: a replay gives the same.
+/// A part that did not answer when this manager wanted to make a runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Away {
+    /// No runner before this moment.
+    pub(super) until: Timestamp,
+    /// What the last try met.
+    pub(super) last: String,
+}
+
+/// Counts back from this manager's latest try that met such a part to the last runner that could be made, over all pools:
+/// they share the parts.
+pub(super) fn away(draft: &Draft<'_>) -> Option<Away> {
+    let now = draft.world.now;
+    let recent = |at: Timestamp| age(now, at) <= AWAY_COUNTS;
+    let mut tries: Vec<(Timestamp, Timestamp, Option<&str>)> = Vec::new();
+    for runner in draft.world.runners.values().filter(|runner| draft.is_mine(runner)) {
+        let failed = failure(runner).filter(|_| runner.blameless && !was_made(runner));
+        match failed {
+            Some((at, cause)) => tries.push((at, runner.created_at, Some(cause))),
+            None => tries.extend(made_at(runner).map(|at| (at, at, None))),
+        }
+    }
+    tries.retain(|(at, ..)| recent(*at));
+    tries.sort_unstable();
+    let (latest, _, last) = *tries.last()?;
+    let last = last?.to_owned();
+    let (mut count, mut wave_began) = (0, Timestamp::MAX);
+    for (at, began, cause) in tries.into_iter().rev() {
+        if cause.is_none() {
+            break;
+        }
+        if at <= wave_began {
+            count += 1;
+            wave_began = began;
+        }
+    }
+    let wait = doubled(AWAY_FIRST, AWAY_LONGEST, draft.world.host.as_str(), count);
+    Some(Away { until: after(latest, wait), last })
+}
+
+fn made_at(runner: &Runner) -> Option<Timestamp> {
+    runner.history.iter().find(|change| change.to == StateName::Started).map(|change| change.at)
+}
+
+fn was_made(runner: &Runner) -> bool {
+    made_at(runner).is_some()
+}
+
 fn wait(pool: &PoolName, count: u32) -> Duration {
-    let doubled = FIRST.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX)).min(LONGEST);
-    let jitter = u32::try_from(fnv(&format!("{pool}{count}")) % 21).unwrap_or(0);
+    doubled(FIRST, LONGEST, pool.as_str(), count)
+}
+
+/// The wait after so many failures: doubled each time, capped, and moved by up to a fifth so that those who failed together do
+/// not come back together. The seed is a name: a replay gives the same.
+fn doubled(first: Duration, longest: Duration, name: &str, count: u32) -> Duration {
+    let doubled = first.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest);
+    let jitter = u32::try_from(fnv(&format!("{name}{count}")) % 21).unwrap_or(0);
     doubled + doubled.saturating_mul(jitter) / 100
 }
 

@@ -189,6 +189,8 @@ struct Room {
     probes: BTreeMap<PoolName, RunnerName>,
     /// After an outage of GitHub: the runner that shows whether it is over.
     github_probes: BTreeMap<Scope, RunnerName>,
+    /// A part that did not answer a moment ago.
+    away: Option<backoff::Away>,
 }
 
 impl Room {
@@ -202,6 +204,7 @@ impl Room {
             failures: BTreeMap::new(),
             probes: BTreeMap::new(),
             github_probes: BTreeMap::new(),
+            away: backoff::away(draft),
         };
         for runner in draft.world.runners.values().filter(|runner| runner.is_live()) {
             *room.live.entry(runner.pool.clone()).or_default() += 1;
@@ -242,6 +245,10 @@ impl Room {
             if let Some(runner) = self.github_probes.get(&pool.scope) {
                 return Err(Why::Probing { runner: runner.clone(), last: blocked.why.clone() });
             }
+        }
+        if let Some(away) = self.away.as_ref().filter(|away| away.until > world.now) {
+            draft.look_at(away.until);
+            return Err(Why::TriedInVain { until: away.until, last: away.last.clone() });
         }
         if let Some(failures) = self.failures.get(&pool.name).filter(|failures| failures.count > 0) {
             if let Some(until) = failures.until.filter(|until| *until > world.now) {

@@ -136,6 +136,13 @@ pub enum Why {
         /// What the last one said.
         last: String,
     },
+    /// A runner could not be made a moment ago because the engine, GitHub or the store did not answer; the next is tried later.
+    TriedInVain {
+        /// Then.
+        until: Timestamp,
+        /// What the last one met.
+        last: String,
+    },
     /// After several failures, or after GitHub was away, one runner at a time is tried.
     Probing {
         /// The one that is tried.
@@ -241,6 +248,9 @@ impl fmt::Display for Why {
             }
             Self::BackingOff { until, failures, last } => {
                 write!(f, "the pool failed {failures} times in a row, next try at {until:.0}; last: {last}")
+            }
+            Self::TriedInVain { until, last } => {
+                write!(f, "a runner could not be made a moment ago, next try at {until:.0}: {last}")
             }
             Self::Probing { runner, last } => {
                 write!(f, "runner {runner} shows first whether this is over: {last}")

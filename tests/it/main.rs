@@ -5,6 +5,8 @@
 // A story compares lists; how the expected one is made does not matter.
 #![allow(clippy::cloned_ref_to_slice_refs)]
 
+/// Real parts, broken on purpose.
+mod chaos;
 /// What a person types, through the real program.
 mod cli;
 /// The configuration file: every problem told at once, with its place.

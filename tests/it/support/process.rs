@@ -49,6 +49,13 @@ impl Serve {
         serve
     }
 
+    /// The most memory that it ever had.
+    pub fn peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// SIGKILL, in this moment.
     pub fn kill(mut self) {
         self.end();

@@ -2,6 +2,8 @@
 
 /// Any bytes and headers get an answer.
 mod anything;
+/// A crowd comes to the whole program, which is then killed.
+mod crowds;
 /// What each kind of delivery is answered, and what it leaves in the queue.
 mod deliveries;
 /// Slow, silent, too many, too large: what clients may take up.
