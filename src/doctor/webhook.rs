@@ -4,7 +4,7 @@ use super::catalogue::{Check, DELIVERIES, HOOK_FORM, HOOK_SECRET, HOOK_URL, REAC
 use super::finding::{Finding, Seen};
 use super::github::Asked;
 use super::words::count;
-use crate::config::Config;
+use crate::config::{Config, IntakeMode};
 use crate::github::{Delivery, HookConfig};
 use std::collections::BTreeSet;
 
@@ -42,6 +42,9 @@ pub fn findings(config: &Config, facts: &WebhookFacts, is_served: bool) -> Vec<F
     if let Some(because) = needless(config) {
         return not_looked(because);
     }
+    if config.intake.mode == IntakeMode::Pull {
+        return pulled(facts);
+    }
     let mut findings = match &facts.hook {
         Seen::Known(hook) => vec![url(config, hook), secret(hook), form(hook)],
         Seen::Failed(error) => {
@@ -55,6 +58,26 @@ pub fn findings(config: &Config, facts: &WebhookFacts, is_served: bool) -> Vec<F
     findings.push(deliveries(facts));
     findings.push(reachable(config, facts, is_served));
     findings
+}
+
+/// With `intake: pull` nothing is received: GitHub's log is read, and GitHub writes one only for a hook that has an address.
+fn pulled(facts: &WebhookFacts) -> Vec<Finding> {
+    let because = "GitHub's log is read instead (intake.mode: pull)";
+    let url = match &facts.hook {
+        Seen::Known(HookConfig { url: Some(url), .. }) => HOOK_URL
+            .ok(format!("GitHub delivers to {url}, and what comes of it is read in its log (intake.mode: pull)")),
+        Seen::Known(HookConfig { url: None, .. }) => HOOK_URL.broken(
+            "the App has no webhook, so GitHub writes no log of deliveries: with intake.mode: pull no job is heard of",
+            "switch it on in the App's settings, \"General\", \"Webhook\", with any address",
+        ),
+        Seen::Failed(error) => HOOK_URL.unknown(
+            format!("whether the App's hook is on cannot be read: {error}"),
+            "run this again once GitHub answers",
+        ),
+        Seen::NotLooked(because) => HOOK_URL.not_looked(because),
+    };
+    let others = ALL.iter().filter(|check| check.id != HOOK_URL.id).map(|check| check.not_looked(because));
+    std::iter::once(url).chain(others).collect()
 }
 
 fn url(config: &Config, hook: &HookConfig) -> Finding {
@@ -360,5 +383,22 @@ mod tests {
         assert_eq!(one(&config("", ""), &facts(&[]), "webhook.reachable").verdict, Unknown);
         let stopped = findings(&told(), &facts(&[0]), false).pop().unwrap();
         assert!(stopped.remedy.unwrap().starts_with("no `serve` runs here: start it"));
+    }
+
+    #[test]
+    fn what_is_pulled_needs_a_hook_with_any_address() {
+        let mut config = config("", "");
+        config.intake.mode = IntakeMode::Pull;
+        let seen = |facts: &WebhookFacts| {
+            let findings = findings(&config, facts, false);
+            assert!(findings[1..].iter().all(|it| it.verdict == NotLooked && it.says.contains("pull")), "{findings:?}");
+            findings[0].clone()
+        };
+        assert_eq!(seen(&facts(&[0])).verdict, Ok);
+        let off = WebhookFacts { hook: Seen::Known(HookConfig { url: None, ..hook() }), ..facts(&[]) };
+        assert_eq!(seen(&off).verdict, Broken);
+        assert!(seen(&off).remedy.is_some_and(|remedy| remedy.contains("any address")));
+        let away = WebhookFacts { hook: Seen::NotLooked("nobody asked".to_owned()), ..facts(&[]) };
+        assert_eq!(seen(&away).verdict, NotLooked);
     }
 }

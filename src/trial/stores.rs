@@ -3,7 +3,7 @@
 
 use super::life::Life;
 use super::weather::Rates;
-use crate::model::{HostId, Job, Runner};
+use crate::model::{DeliveryId, HostId, Job, Runner};
 use crate::queue::{EventId, Pushed, Queue, QueueError, QueuedEvent, Received};
 use crate::store::{Reservation, Reserved, Saved, Snapshot, Store, StoreChange, StoreError, Version, Versioned};
 use async_trait::async_trait;
@@ -166,6 +166,10 @@ impl Queue for Through<dyn Queue> {
 
     async fn ack(&self, ids: &[EventId]) -> Result<(), QueueError> {
         self.call(&format!("acknowledge {}", ids.len()), self.inner.ack(ids)).await
+    }
+
+    async fn seen(&self, deliveries: &[DeliveryId]) -> Result<Vec<bool>, QueueError> {
+        self.call("look for deliveries", self.inner.seen(deliveries)).await
     }
 
     async fn depth(&self) -> Result<u64, QueueError> {
