@@ -220,7 +220,7 @@ mod tests {
     fn a_person_has_runners_in_repositories_only() {
         let person = Installation { kind: AccountKind::User, ..on("octo") };
         let of = |owner: &str| AppFacts { owner: Some(owner.to_owned()), ..app() };
-        assert!(told(&of("octo"), &[person.clone()], &["octo"])[0].contains("write `octo/REPOSITORY`"));
+        assert!(told(&of("octo"), std::slice::from_ref(&person), &["octo"])[0].contains("write `octo/REPOSITORY`"));
         assert_eq!(app_page(&of("octo"), &[person], WEB), "https://github.com/settings/apps/rf");
     }
 }

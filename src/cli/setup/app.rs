@@ -336,12 +336,12 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
                         if kept.is_err() || interrupted {
                             open.close().await;
                             let (_, wrote) = kept?;
-                            wrote.iter().for_each(|path| talk.tell(&format!("wrote {}", path.display())));
+                            tell_written(&wrote, talk);
                             bail!("{}", INTERRUPTED.trim());
                         }
                         let (known, wrote) = kept?;
                         talk.tell(&format!("GitHub made the App `{}` (client id {})", known.facts.slug, known.issuer));
-                        wrote.iter().for_each(|path| talk.tell(&format!("wrote {}", path.display())));
+                        tell_written(&wrote, talk);
                         return Ok(Known { _pages: Some(open), ..known });
                     }
                     Err(error) => {
@@ -352,6 +352,12 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
                 }
             }
         }
+    }
+}
+
+fn tell_written(paths: &[PathBuf], talk: &Talk) {
+    for path in paths {
+        talk.tell(&format!("wrote {}", path.display()));
     }
 }
 
@@ -398,13 +404,12 @@ fn keep(place: &Place, made: NewApp) -> anyhow::Result<(Known, Vec<PathBuf>)> {
     };
     let mut wrote = vec![path];
     if standing.needs_a_hook() {
-        let secret = match webhook_secret {
-            Some(secret) => secret,
-            None => {
-                let new = chance::secret().context("making a secret")?;
-                known.secret_to_set = Some(new.clone());
-                new
-            }
+        let secret = if let Some(secret) = webhook_secret {
+            secret
+        } else {
+            let new = chance::secret().context("making a secret")?;
+            known.secret_to_set = Some(new.clone());
+            new
         };
         let all = secret_lines::with_first(&secret, &standing.secrets_on_disk()?);
         files::replace(&standing.secrets_path(), &secret_lines::write(&all))?;

@@ -15,6 +15,7 @@ use super::{complain, load, say};
 use crate::config::Config;
 use crate::setup::manifest::default_name;
 use clap::Args;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +30,7 @@ const WEBHOOK_SECRET: &str = "RUNNERFLEET_SETUP_WEBHOOK_SECRET";
 const INTERRUPTED: &str = "\ninterrupted; what is done stays done. The same command goes on from there";
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct SetupArgs {
     /// The organization, as an address or as `acme` on github.com; of a personal account one of its repositories (`octo/tool`).
     #[arg(long, env = "RUNNERFLEET_SETUP_ORG", value_name = "URL")]
@@ -141,13 +143,14 @@ fn what_next(path: &Path, config: &Config) -> String {
         if path == Path::new("runners_config.yaml") { String::new() } else { format!(" --config {}", path.display()) };
     let mut text = "The App is made, installed and heard of. Next:\n".to_owned();
     for (verb, about) in [("config check", "what runs where"), ("serve", "receive jobs and run them")] {
-        text += &format!("  {:<40} {about}\n", format!("runnerfleet{flag} {verb}"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {:<40} {about}", format!("runnerfleet{flag} {verb}"));
     }
     if let Some(pool) = config.pools.first() {
         let mut labels: Vec<String> = pool.labels.iter().map(ToString::to_string).collect();
         // As everybody writes it.
         labels.sort_by_key(|label| label != "self-hosted");
-        text += &format!("In a workflow of {}: `runs-on: [{}]`\n", pool.scope, labels.join(", "));
+        let _ = writeln!(text, "In a workflow of {}: `runs-on: [{}]`", pool.scope, labels.join(", "));
     }
     text
 }

@@ -48,18 +48,7 @@ pub(super) async fn ask(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow::R
     let there = Standing::read(path, &environment).map_err(|error| WrongUse(error.to_string()))?;
     let (standing, org_url) = match there {
         Some(standing) => fitting(standing, given, talk).await?,
-        None => {
-            let place = match given {
-                Some(place) => place,
-                None => ask_where(talk).await?,
-            };
-            let text = init::for_app(&place.url);
-            let mut standing =
-                Standing::of(path, text, false, &environment).map_err(|error| WrongUse(error.to_string()))?;
-            // What stands there until the App is made.
-            standing.app = None;
-            (standing, None)
-        }
+        None => (new_one(path, given, talk).await?, None),
     };
     let scopes = standing.scopes();
     let Some(account) = scopes.first().map(|scope| scope.account().to_owned()) else {
@@ -73,6 +62,19 @@ pub(super) async fn ask(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow::R
     }
     let public_url = if standing.needs_a_hook() { Some(reachable(&standing, args, talk).await?) } else { None };
     Ok(Place { standing, public_url, org_url, account })
+}
+
+/// A configuration to begin with, which is not written yet.
+async fn new_one(path: &Path, given: Option<OrgPlace>, talk: &Talk) -> anyhow::Result<Standing> {
+    let place = match given {
+        Some(place) => place,
+        None => ask_where(talk).await?,
+    };
+    let text = init::for_app(&place.url);
+    let mut standing = Standing::of(path, text, false, &environment).map_err(|error| WrongUse(error.to_string()))?;
+    // What stands there until the App is made.
+    standing.app = None;
+    Ok(standing)
 }
 
 /// What is given, held against the file that is there.
@@ -111,7 +113,7 @@ async fn fitting(
 async fn ask_where(talk: &Talk) -> anyhow::Result<OrgPlace> {
     let question = "Organization at GitHub (acme; of a personal account a repository, octo/tool; of an Enterprise Server its \
                     address, https://git.acme.org/acme)";
-    talk.ask(question, "", "say where the runners are to be with --org", |text| org_place(text)).await
+    talk.ask(question, "", "say where the runners are to be with --org", org_place).await
 }
 
 /// Where GitHub reaches this machine: as given, as the file says, or as somebody says.

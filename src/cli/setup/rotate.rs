@@ -17,6 +17,7 @@ use crate::setup::standing::Standing;
 use crate::setup::{chance, files, key, secret_lines};
 use anyhow::{Context, anyhow};
 use secrecy::SecretString;
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -214,7 +215,8 @@ pub(super) async fn key(path: &Path, given: Option<&Path>, talk: &Talk) -> anyho
         print(old)
     );
     if let Some(from) = from.filter(|from| from.canonicalize().ok() != file.canonicalize().ok()) {
-        told.push_str(&format!("Delete {} as well: nobody needs it any more.\n", from.display()));
+        // Writing to a string cannot fail.
+        let _ = writeln!(told, "Delete {} as well: nobody needs it any more.", from.display());
     }
     say(&told)?;
     Ok(ExitCode::SUCCESS)

@@ -212,7 +212,7 @@ async fn get(url: &str) -> Seen {
 }
 
 async fn post(url: &str, fields: &[(&str, &str)]) -> Seen {
-    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+    let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
     seen(client().post(url).body(body.join("&"))).await
 }

@@ -19,7 +19,7 @@ pub struct Browser {
     pid: Option<Pid>,
     session: String,
     client: reqwest::Client,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 /// Where distributions put it.
@@ -49,10 +49,10 @@ impl Browser {
         });
         // From here on whatever fails ends the driver.
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        let mut browser = Self { driver, pid: None, session: String::new(), client, _profile: profile };
+        let mut browser = Self { driver, pid: None, session: String::new(), client, profile };
         let port = tokio::time::timeout(PATIENCE, port).await.expect("chromedriver starts").unwrap();
         let base = format!("http://127.0.0.1:{}", port.expect("chromedriver says its port"));
-        let data = browser._profile.path().join("profile");
+        let data = browser.profile.path().join("profile");
         let arguments = [
             "--headless=new".to_owned(),
             "--no-sandbox".to_owned(),
@@ -125,10 +125,10 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(id) => id,
-            Err(_) => panic!("no {selector} at {}: {}", self.address().await, self.source().await),
-        }
+        let Ok(id) = tokio::time::timeout(PATIENCE, wait).await else {
+            panic!("no {selector} at {}: {}", self.address().await, self.source().await)
+        };
+        id
     }
 
     pub async fn text(&self, selector: &str) -> String {
