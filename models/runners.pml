@@ -158,7 +158,7 @@ inline launch(n) {
         :: !yes ->
             /* Somebody took it over meanwhile: what was made is taken away. */
             container[n] = absent;
-            if :: !busy[n] -> registered[n] = false :: else fi
+            if :: d_step { !busy[n] -> registered[n] = false } :: else fi
         :: yes ->
             d_step {
                 if :: container[n] == made -> container[n] = up; printf("%d: runner %d is up\n", m, n) :: else fi;
@@ -180,7 +180,7 @@ inline release(n) {
     if
     :: seen == held || (seen == unknown && registered[n]) ->
         if
-        :: !busy[n] -> d_step { registered[n] = false; printf("%d: GitHub gives runner %d up\n", m, n) }
+        :: d_step { !busy[n] -> registered[n] = false; printf("%d: GitHub gives runner %d up\n", m, n) }
         :: else -> goto again
         fi
     :: else
@@ -237,7 +237,7 @@ inline take_down_elsewhere(n) {
 inline remove_container(n) {
 #ifndef REMOVE_WITHOUT_GITHUB
     if
-    :: container[n] == up && registered[n] && !busy[n] -> registered[n] = false
+    :: d_step { container[n] == up && registered[n] && !busy[n] -> registered[n] = false }
     :: else
     fi;
 #else
@@ -260,7 +260,12 @@ inline remove_container(n) {
 #define here(n) (container[n] != absent && engine[n] == m)
 
 /* What the plan finds to do for one name. */
+#ifdef FRESH
+/* Its memory is as the store: for properties over time, which a manager that asks in vain for ever would break. */
+#define may_launch(n) (may_be_granted(n))
+#else
 #define may_launch(n) (row[n].state == none && queued > 0)
+#endif
 #define may_record_job(n) (live(n) && mine(n) && is_supply(n) && told[n])
 #define may_record_start(n) (row[n].state == created && mine(n) && here(n) && container[n] == up)
 #define is_over(n) (live(n) && mine(n) && !(here(n) && container[n] == up) && (!took[n] || told[n]))
@@ -287,7 +292,7 @@ inline act(n) {
     :: is_orphan(n) ->
         /* The store is asked once more whether its manager lives (`is_anothers`); from here on that one may come back. */
         take_down_elsewhere(n)
-    :: is_ghost(n) -> registered[n] = false
+    :: d_step { is_ghost(n) -> registered[n] = false }
     :: else
     fi
 }

@@ -1,7 +1,7 @@
 //! The checks of the fuzz targets, run over their seeds and over thousands of changed ones, from one number: a shorter form of
 //! `scripts/fuzz` that needs no second build of the program.
 
-#[path = "../../fuzz/src/lib.rs"]
+#[path = "../../fuzz/src/readings.rs"]
 mod readings;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -150,7 +150,7 @@ each_holds!(signature, webhook, config, rewriting, labels, container_labels, red
 #[test]
 fn the_seeds_are_read_as_what_they_are() {
     use runnerfleet::webhook::payload::{Parsed, parse};
-    let jobs = readings::seeds("webhook").iter().filter(|seed| {
+    let jobs = readings::seeds("webhook").into_iter().filter(|seed| {
         let at = seed.iter().position(|byte| *byte == b'\n').expect("an event, a line break, a body");
         matches!(parse(std::str::from_utf8(&seed[..at]).unwrap(), &seed[at + 1..]), Ok(Parsed::Job(_)))
     });

@@ -76,8 +76,9 @@ async fn answers(program: &Program) -> Vec<Place> {
     for (method, path) in
         [("GET", "/v1/overview"), ("POST", "/v1/reload"), ("GET", "/v1/difference"), ("GET", "/v1/scheduler")]
     {
-        let curl = Command::new("curl").arg("-s").arg("--unix-socket").arg(&socket).args(["-X", method]);
-        let output = curl.arg(format!("http://x{path}")).output().expect("curl runs");
+        let mut curl = Command::new("curl");
+        curl.arg("-s").arg("--unix-socket").arg(&socket).args(["-X", method]).arg(format!("http://x{path}"));
+        let output = curl.output().expect("curl runs");
         assert!(output.status.success(), "{method} {path}: {output:?}");
         places.push(place(format!("{method} {path}"), output.stdout));
     }
@@ -246,9 +247,9 @@ fn assert_not_in(files: &[Place], program: &Program) {
         vec![HOOK_SECRET.to_owned(), NEXT_HOOK_SECRET.to_owned(), REDIS_PASSWORD.to_owned(), NOTIFY_SECRET.to_owned()];
     secrets.extend(program.key.expose_secret().lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
     for exchange in program.github.exchanges() {
-        let fields = ["token", "encoded_jit_config"];
-        let of = |field: &&str| Some(exchange.response.as_ref()?[**field].as_str()?.to_owned());
-        secrets.extend(fields.iter().filter_map(of));
+        for field in ["token", "encoded_jit_config"] {
+            secrets.extend(exchange.response.as_ref().and_then(|body| body[field].as_str()).map(str::to_owned));
+        }
     }
     for file in files {
         for secret in &secrets {

@@ -42,7 +42,7 @@ impl Drop for MetadataService {
     }
 }
 
-/// A link-local address of this machine itself, as a proxy of the metadata service has one (a dummy interface).
+/// A link-local address of this machine itself, as a proxy of the metadata service has one, on a bridge without members.
 pub struct MetadataProxy {
     name: String,
     pub address: String,
@@ -56,7 +56,7 @@ impl MetadataProxy {
             Self { name: format!("rfd{id}"), address: format!("169.254.{}.{}", 170 + id / 250 % 80, 1 + id % 250) };
         let Self { name, address } = &proxy;
         for arguments in [
-            format!("link add {name} type dummy"),
+            format!("link add {name} type bridge"),
             format!("addr add {address}/32 dev {name}"),
             format!("link set {name} up"),
         ] {
