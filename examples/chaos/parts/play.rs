@@ -75,7 +75,7 @@ pub(super) async fn play(stage: &mut Stage, wish: &Wish) -> anyhow::Result<Seen>
     seen.after_last_fault = last_fault.elapsed();
     seen.left = settle(stage, wish.patience).await;
     seen.gone_after = began.elapsed();
-    seen.empty_shims = stage.engine.empty_shims();
+    seen.empty_shims = super::engine::empty_shims();
     seen.runners = stage.github.requests("POST /orgs/{org}/actions/runners/generate-jitconfig").len();
     let status = stage.serve.stop().await?;
     seen.exit = status.code();
