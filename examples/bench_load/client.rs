@@ -121,13 +121,8 @@ pub(super) async fn deliver(stream: &mut TcpStream, request: &[u8]) -> anyhow::R
     let mut sent = false;
     loop {
         tokio::select! {
-            result = &mut sending, if !sent => {
-                sent = true;
-                // Its answer says why, if it hangs up in the middle.
-                if result.is_err() && said.is_empty() {
-                    continue;
-                }
-            }
+            // If it hangs up in the middle, its answer says why.
+            _ = &mut sending, if !sent => sent = true,
             read = from.read_buf(&mut said) => {
                 ensure!(read? > 0, "the receiver closed the connection without an answer");
                 if let Some(answer) = read_answer(&said) {

@@ -134,7 +134,9 @@ fn main() -> anyhow::Result<()> {
         }
     }
     println!();
-    notes.iter().for_each(|note| println!("{note}"));
+    for note in &notes {
+        println!("{note}");
+    }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

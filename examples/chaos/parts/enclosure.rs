@@ -111,7 +111,8 @@ fn remove_groups(folder: &Path) -> bool {
     // One hierarchy, or one folder for each of them.
     let hierarchies = fs::read_dir(root).map(|entries| entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>());
     let places = std::iter::once(root.to_owned()).chain(hierarchies.unwrap_or_default()).map(|place| place.join(&name));
-    places.filter(|place| place.is_dir()).map(|place| remove_group(&place)).fold(true, |all, one| all && one)
+    // Each of them is tried, whatever becomes of the one before it.
+    places.filter(|place| place.is_dir() && !remove_group(place)).count() == 0
 }
 
 fn remove_group(place: &Path) -> bool {

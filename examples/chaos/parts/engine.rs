@@ -117,12 +117,6 @@ impl Engine {
         .collect()
     }
 
-    /// Shims in which no container ever began or runs any more: what a killed dockerd forgets. It lists none of them, so nobody but
-    /// it could remove them.
-    pub(super) fn empty_shims(&self) -> usize {
-        shims().iter().filter(|shim| shim.processes.is_empty()).count()
-    }
-
     /// What a container is called, as the engine wrote it down.
     fn name(&self, id: &str) -> Option<String> {
         let text = fs::read_to_string(self.folder.join(format!("data/containers/{id}/config.v2.json"))).ok()?;
@@ -146,6 +140,12 @@ fn shims() -> Vec<Shim> {
         Some(Shim { container, processes: children(&process.path()) })
     };
     processes.into_iter().filter_map(shim).collect()
+}
+
+/// Shims in which no container ever began or runs any more: what a killed dockerd forgets. It lists none of them, so nobody but it
+/// could remove them.
+pub(super) fn empty_shims() -> usize {
+    shims().iter().filter(|shim| shim.processes.is_empty()).count()
 }
 
 /// The command lines of a process's children that are not dead; each of its threads may have started some.

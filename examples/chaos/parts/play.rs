@@ -28,7 +28,7 @@ type Doomed = RefCell<BTreeMap<String, Blow>>;
 /// A part of the play itself does not come back: `serve` ended by itself, the engine does not start any more.
 pub(super) async fn play(stage: &mut Stage, wish: &Wish) -> anyhow::Result<Seen> {
     let began = Instant::now();
-    let mut seen = Seen { seed: wish.seed, ..Seen::default() };
+    let mut seen = Seen { seed: wish.seed, passes_over_forgotten: wish.once, ..Seen::default() };
     let chains = queue(&stage.github, wish);
     let doomed = Doomed::default();
     let over = Cell::new(false);
@@ -75,7 +75,7 @@ pub(super) async fn play(stage: &mut Stage, wish: &Wish) -> anyhow::Result<Seen>
     seen.after_last_fault = last_fault.elapsed();
     seen.left = settle(stage, wish.patience).await;
     seen.gone_after = began.elapsed();
-    seen.empty_shims = stage.engine.empty_shims();
+    seen.empty_shims = super::engine::empty_shims();
     seen.runners = stage.github.requests("POST /orgs/{org}/actions/runners/generate-jitconfig").len();
     let status = stage.serve.stop().await?;
     seen.exit = status.code();

@@ -31,6 +31,9 @@ pub(super) struct Seen {
     pub(super) after_last_fault: Duration,
     pub(super) gone_after: Duration,
     pub(super) left: Vec<String>,
+    /// The short play passes over what an engine forgot between the start of a container and its note of it: an open point
+    /// (docs/chaos.md) that comes about by chance, and no test may fail by chance.
+    pub(super) passes_over_forgotten: bool,
     /// Processes of the engine's own that it forgot when it was killed.
     pub(super) empty_shims: usize,
     /// How `serve` ended after SIGTERM.
@@ -41,7 +44,8 @@ impl Seen {
     /// Every job served, nothing left, nothing killed by the program under test.
     pub(super) fn is_good(&self) -> bool {
         let Ledger { jobs, served, lost, twice, .. } = &self.ledger;
-        served == jobs && lost.is_empty() && twice.is_empty() && self.left.is_empty() && self.exit == Some(0)
+        let gone = self.left.iter().all(|line| self.passes_over_forgotten && is_forgotten(line));
+        served == jobs && lost.is_empty() && twice.is_empty() && gone && self.exit == Some(0)
     }
 }
 
@@ -92,6 +96,11 @@ impl fmt::Display for Seen {
     }
 }
 
+/// A process that waits for its credential in a container that the engine does not list.
+fn is_forgotten(line: &str) -> bool {
+    line.starts_with("process of container") && line.contains("no credential arrived")
+}
+
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
@@ -124,6 +133,9 @@ mod tests {
         assert!(good().is_good());
         assert!(!Seen { left: vec!["container x".to_owned()], ..good() }.is_good());
         assert!(!Seen { exit: Some(1), ..good() }.is_good());
+        let forgotten = || vec!["process of container x: sh -c no credential arrived".to_owned()];
+        assert!(!Seen { left: forgotten(), ..good() }.is_good());
+        assert!(Seen { left: forgotten(), passes_over_forgotten: true, ..good() }.is_good());
         let lost = vec![Lost { job: "1".to_owned(), conclusion: None, runner: None }];
         let bad = Seen { ledger: Ledger { lost, ..Ledger::default() }, ..good() };
         assert!(!bad.is_good() && bad.to_string().contains("job 1: never over on no runner"));
