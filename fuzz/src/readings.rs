@@ -115,7 +115,7 @@ pub fn webhook(data: &[u8]) {
     };
     survives(&queued);
     assert!(event.job.labels.iter().all(|label| event.job.labels.has(label)), "a label is found in its own set");
-    let _ = match_pool(&event.job, &CONFIG);
+    let _ = match_pool(&event.job, None, &CONFIG);
     let Applied::Changed(job) = Job::apply(None, &event, Timestamp::UNIX_EPOCH) else {
         panic!("the first event of a job makes a row")
     };
@@ -233,7 +233,7 @@ pub fn labels(data: &[u8]) {
     assert!(pool.covers(&pool));
     survives(&pool);
     let facts = JobFacts { labels: job, repository: RepoName::new(repository), ..facts() };
-    if let Match::Pool(pool) = match_pool(&facts, &CONFIG) {
+    if let Match::Pool(pool) = match_pool(&facts, None, &CONFIG) {
         assert!(!facts.labels.is_empty() && pool.labels.covers(&facts.labels) && pool.scope.serves(repository));
     }
     if let Ok(scope) = Scope::try_from(repository.to_owned()) {

@@ -1,7 +1,7 @@
 //! Two managers of one fleet, on one Redis.
 
 use super::{bounds_held, each_is_served_once, job, linux};
-use crate::support::app::{PATIENCE, TestApp, store_file};
+use crate::support::app::{TestApp, store_file};
 use crate::support::docker::docker;
 use crate::support::process::Serve;
 use crate::support::redis::RedisServer;

@@ -22,7 +22,6 @@ use runnerfleet::reconcile::feeds::read_store;
 use runnerfleet::reconcile::memory::Memory;
 use runnerfleet::simulation::github::{App, Handle, JobSpec, Options, SimulatedGitHub};
 use runnerfleet::simulation::keys;
-use runnerfleet::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
