@@ -73,7 +73,7 @@ pub(super) fn write(place: &Place, wanted: &References) -> Result<Option<std::pa
 /// The same, of a file by its path.
 ///
 /// # Errors
-/// As [`write`].
+/// As `write`.
 pub(super) fn in_file(file: &std::path::Path, wanted: &References) -> Result<Option<std::path::PathBuf>, Unchanged> {
     rewrite(file, |text| {
         let new = reference::apply(text, wanted)?;
