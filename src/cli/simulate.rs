@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 const TELL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct SimulateArgs {
     /// Only this run; the same number is the same run.
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["seeds", "from"])]

@@ -8,6 +8,7 @@ use crate::simulation::github::Poll;
 use crate::simulation::protocol::{Ending, Register};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 /// How long the server holds a poll.
@@ -21,12 +22,39 @@ const PAUSE: Duration = Duration::from_secs(15);
 pub(super) struct Work {
     job: Mutex<Option<JobId>>,
     worker: AtomicBool,
+    /// Whether all of its processes stand still, and who is to be told when they go on.
+    still: Mutex<(bool, Option<Waker>)>,
 }
 
 impl Work {
     /// The job that it fetched.
     pub(super) fn job(&self) -> Option<JobId> {
         *self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets everything in it stand still, or go on.
+    pub(super) fn stand_still(&self, still: bool) {
+        let mut now = self.still.lock().unwrap_or_else(PoisonError::into_inner);
+        now.0 = still;
+        if let Some(waiting) = now.1.take().filter(|_| !still) {
+            waiting.wake();
+        }
+    }
+
+    /// The same life, which does nothing while it stands still.
+    pub(super) async fn unless_still(&self, life: impl Future<Output = i64>) -> i64 {
+        let mut life = std::pin::pin!(life);
+        std::future::poll_fn(|context| {
+            {
+                let mut now = self.still.lock().unwrap_or_else(PoisonError::into_inner);
+                if now.0 {
+                    now.1 = Some(context.waker().clone());
+                    return std::task::Poll::Pending;
+                }
+            }
+            life.as_mut().poll(context)
+        })
+        .await
     }
 
     /// Whether the job's own process lives.

@@ -35,7 +35,7 @@ impl Dice {
     }
 
     /// From `least` to `most`, both included.
-    pub(super) fn from_to(&self, least: u64, most: u64) -> u64 {
+    pub(super) fn between(&self, least: u64, most: u64) -> u64 {
         least + self.below(most.saturating_sub(least) + 1)
     }
 
@@ -51,7 +51,7 @@ impl Dice {
 
     /// So many milliseconds.
     pub(super) fn millis(&self, least: u64, most: u64) -> Duration {
-        Duration::from_millis(self.from_to(least, most))
+        Duration::from_millis(self.between(least, most))
     }
 
     /// So many seconds.

@@ -202,13 +202,22 @@ impl Engine {
         let (engine, stage, own) = (self.clone(), self.stage(), id.clone());
         let dice = Dice::new(self.dice.next(), "agent");
         let task = tokio::spawn(async move {
-            let code = agent::live(stage, beginning, work, dice).await;
+            let code = work.unless_still(agent::live(stage, beginning, work.clone(), dice)).await;
             engine.exited(&own, code);
         });
         if let Some(made) = self.inner().containers.get_mut(id) {
             made.agent = Some(task.abort_handle());
         }
         self.touch(id);
+        Ok(())
+    }
+
+    /// One that has ended, or is gone, is no error.
+    #[expect(clippy::unnecessary_wraps, reason = "it is the answer to a call that may fail on its way")]
+    fn stand_still(&self, id: &ContainerId, still: bool) -> Result<(), ProviderError> {
+        if let Some(made) = self.inner().containers.get(id) {
+            made.work.stand_still(still);
+        }
         Ok(())
     }
 
@@ -378,12 +387,12 @@ impl Provider for Reached {
         self.call(&format!("look for a job in {id}"), act).await
     }
 
-    async fn pause(&self, _: &ContainerId) -> Result<(), ProviderError> {
-        Err(ProviderError::Refused("not part of this".to_owned()))
+    async fn pause(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        self.call(&format!("pause {id}"), async { self.engine.stand_still(id, true) }).await
     }
 
-    async fn unpause(&self, _: &ContainerId) -> Result<(), ProviderError> {
-        Err(ProviderError::Refused("not part of this".to_owned()))
+    async fn unpause(&self, id: &ContainerId) -> Result<(), ProviderError> {
+        self.call(&format!("unpause {id}"), async { self.engine.stand_still(id, false) }).await
     }
 
     async fn evidence(&self, id: &ContainerId) -> Result<Option<Evidence>, ProviderError> {

@@ -64,11 +64,11 @@ fn make_base() -> Result<Base, String> {
 pub(super) fn draw(dice: &Dice) -> Result<(Config, App), String> {
     let base = base()?;
     let mut config = base.config.clone();
-    let pools = usize::try_from(dice.from_to(1, POOLS.len() as u64)).unwrap_or(1);
+    let pools = usize::try_from(dice.between(1, POOLS.len() as u64)).unwrap_or(1);
     config.pools.truncate(pools);
     for pool in &mut config.pools {
         pool.min_idle = u32::try_from(dice.below(3)).unwrap_or(0) * u32::from(dice.happens(5000));
-        pool.max = pool.min_idle + u32::try_from(dice.from_to(1, 5)).unwrap_or(1);
+        pool.max = pool.min_idle + u32::try_from(dice.between(1, 5)).unwrap_or(1);
         pool.idle_timeout = dice.seconds(30, 180);
         pool.online_timeout = dice.seconds(60, 180);
         pool.provision_timeout = dice.seconds(60, 180);
@@ -76,8 +76,8 @@ pub(super) fn draw(dice: &Dice) -> Result<(Config, App), String> {
         pool.registration = if dice.happens(2500) { RegistrationKind::Token } else { RegistrationKind::Jit };
     }
     let spares: u32 = config.pools.iter().map(|pool| pool.min_idle).sum();
-    config.limits.max_runners = spares + u32::try_from(dice.from_to(1, 8)).unwrap_or(1);
-    config.docker.max_runners = spares + u32::try_from(dice.from_to(1, 8)).unwrap_or(1);
+    config.limits.max_runners = spares + u32::try_from(dice.between(1, 8)).unwrap_or(1);
+    config.docker.max_runners = spares + u32::try_from(dice.between(1, 8)).unwrap_or(1);
     config.docker.reserve_memory = 0;
     config.limits.disk_free_min = 0;
     config.github.poll_runners = dice.seconds(20, 60);
@@ -89,7 +89,7 @@ pub(super) fn draw(dice: &Dice) -> Result<(Config, App), String> {
 /// The same fleet after somebody changed the file.
 pub(super) fn change(config: &mut Config, dice: &Dice) {
     for pool in &mut config.pools {
-        pool.max = pool.min_idle + u32::try_from(dice.from_to(1, 5)).unwrap_or(1);
+        pool.max = pool.min_idle + u32::try_from(dice.between(1, 5)).unwrap_or(1);
         pool.idle_timeout = dice.seconds(30, 180);
     }
 }

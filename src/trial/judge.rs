@@ -123,7 +123,7 @@ impl Judge {
     }
 
     /// A runner's row is written: only as the table says.
-    pub(super) fn runner_written(&self, stage: &Stage, row: Runner) {
+    pub(super) fn runner_written(&self, stage: &Stage, row: &Runner) {
         let before = self.books().runners.insert(row.name.clone(), row.clone());
         if let Some(before) = before {
             let (from, to) = (before.state.name, row.state.name);
@@ -238,7 +238,7 @@ impl Judge {
         drop(books);
         // A tenth of a second for what was on its way when the answer came.
         if until > now + Duration::from_millis(100) && !jumped {
-            let left = (until - now).as_secs();
+            let left = until.saturating_sub(now).as_secs();
             self.fail(stage, &format!("[limits] {} asks GitHub ({what}) {left} s before it may", life.name));
         }
         if calls > CALLS_IN_AN_HOUR * stage.machines.len() as u64 {

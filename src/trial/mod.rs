@@ -203,7 +203,7 @@ async fn come_to_rest(stage: &Arc<Stage>) -> Result<(), String> {
     loop {
         tokio::time::sleep(LOOK).await;
         let open = stage.judge.unsettled(stage).await;
-        let late = stage.elapsed() - began;
+        let late = stage.elapsed().saturating_sub(began);
         match &open[..] {
             [] => break,
             _ if late > line + fleet::PATIENCE_WITH_ROWS => {}
@@ -214,7 +214,7 @@ async fn come_to_rest(stage: &Arc<Stage>) -> Result<(), String> {
     }
     stage.note("* all is settled");
     let (settled, launches) = (stage.elapsed(), stage.judge.launches());
-    while stage.elapsed() - settled < STAYS {
+    while stage.elapsed().saturating_sub(settled) < STAYS {
         tokio::time::sleep(LOOK).await;
         let open = stage.judge.unsettled(stage).await;
         if !open.is_empty() || stage.judge.launches() != launches {

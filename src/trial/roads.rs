@@ -30,7 +30,7 @@ impl Carrier for ToGitHub {
         tokio::time::sleep(life.dice().millis(10, 250)).await;
         if life.dice().happens(weather.github_limits) {
             life.gate().await;
-            let wait = life.dice().from_to(60, 180);
+            let wait = life.dice().between(60, 180);
             stage.note(&format!("{} {what}: too many, wait {wait} s", life.name));
             stage.judge.limited(&stage, life, payer, wait);
             let body = r#"{"message":"You have exceeded a secondary rate limit."}"#;

@@ -50,14 +50,14 @@ pub(super) fn write(
     let mut script = Vec::new();
     let end = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
     let some_time = || Duration::from_millis(dice.below(end));
-    for _ in 0..dice.from_to(3, 25) {
+    for _ in 0..dice.between(3, 25) {
         let approved_after = dice.happens(500).then(|| dice.seconds(1, 120));
         script.push((some_time(), Happening::Job { approved_after, spec: Box::new(job(dice, config)) }));
     }
     if dice.happens(4000) {
         // A burst, and often the first thing that happens.
         let at = if dice.happens(5000) { Duration::from_secs(1) } else { some_time() };
-        for _ in 0..dice.from_to(5, 15) {
+        for _ in 0..dice.between(5, 15) {
             script.push((at, Happening::Job { approved_after: None, spec: Box::new(job(dice, config)) }));
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn write(
     often(times.cancels, &|| Happening::Cancel);
     often(times.reruns, &|| Happening::Rerun);
     often(times.steals, &|| Happening::Steal);
-    often(times.kills, &|| Happening::Kill(dice.from_to(1, 60)));
+    often(times.kills, &|| Happening::Kill(dice.between(1, 60)));
     often(times.stops, &|| Happening::Stop);
     often(times.pauses, &|| Happening::Pause(dice.seconds(1, 300)));
     often(times.deaths, &|| Happening::Death);
@@ -87,7 +87,7 @@ pub(super) fn write(
     often(times.jumps, &|| {
         // Managers that share a store are expected to agree on the time to some seconds.
         let most = if machines > 1 { 5_000 } else { 600_000 };
-        let by = i64::try_from(dice.from_to(1_000, most)).unwrap_or(1_000);
+        let by = i64::try_from(dice.between(1_000, most)).unwrap_or(1_000);
         Happening::Jump { by: if dice.happens(5000) { by } else { -by }, lasts: dice.seconds(10, 600) }
     });
     often(times.forgeries, &|| Happening::Forgery);
@@ -129,7 +129,7 @@ pub(super) fn disturb_deliveries(stage: &Stage, seed: u64) {
         if dice.happens(weather.late) {
             return Some(WebhookFault::Late(dice.millis(500, 120_000)));
         }
-        dice.happens(weather.repeated).then(|| WebhookFault::Repeated(1))
+        dice.happens(weather.repeated).then_some(WebhookFault::Repeated(1))
     })));
 }
 

@@ -65,7 +65,7 @@ impl Store for Through<dyn Store> {
         let act = async {
             let saved = self.inner.save_runner(row.clone()).await?;
             match &saved {
-                Saved::Saved(_) => stage.judge.runner_written(&stage, row.row),
+                Saved::Saved(_) => stage.judge.runner_written(&stage, &row.row),
                 Saved::Stale(_) => stage.note("  stale"),
             }
             Ok(saved)

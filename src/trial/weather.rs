@@ -108,7 +108,7 @@ impl Weather {
             let rates = [20, 100, 500, 1500];
             if there() { dice.one_of(&rates).copied().unwrap_or(0) } else { 0 }
         };
-        let times = |most: u64| if there() { dice.from_to(1, most) } else { 0 };
+        let times = |most: u64| if there() { dice.between(1, most) } else { 0 };
         let rates = || Rates { refused: rate(), answer_lost: rate(), slow: rate() };
         Self {
             store: rates(),

@@ -70,6 +70,32 @@ impl Executor {
             self.is_busy(name, "a job's process is in its container").await?;
             return Ok(Outcome::NotDone);
         }
+        let Some(id) = id.filter(|_| runner.registration == RegistrationHold::Unknown) else {
+            return self.end_once_released(runner, id, failed, cause).await;
+        };
+        // Its agent registers itself, perhaps in the moment after GitHub was asked for its name in vain: it stands still
+        // meanwhile. Without that a program that is slow here removes a container with a job in it.
+        self.provider.pause(id).await?;
+        let ended = self.end_once_released(runner, Some(id), failed, cause).await;
+        if !matches!(ended, Ok(Outcome::Done)) {
+            self.provider.unpause(id).await?;
+        }
+        ended
+    }
+
+    /// Registration first, container second: the second half, after the first look found no job.
+    async fn end_once_released(
+        &self,
+        runner: &Runner,
+        id: Option<&ContainerId>,
+        failed: bool,
+        cause: &str,
+    ) -> Result<Outcome, ExecuteError> {
+        let name = &runner.name;
+        let runs_a_job = async || match id {
+            Some(id) => self.provider.runs_a_job(id).await,
+            None => Ok(false),
+        };
         match self.release(runner).await? {
             Registration::Gone => {}
             Registration::Busy(message) => {
@@ -78,8 +104,9 @@ impl Executor {
             }
             Registration::Later => return Ok(Outcome::NotDone),
         }
+        // One that was not there may come yet, as long as its agent lives.
         self.change(name, |row| {
-            (row.registration != RegistrationHold::Gone)
+            matches!(row.registration, RegistrationHold::Held(_))
                 .then(|| Runner { registration: RegistrationHold::Gone, ..row.clone() })
         })
         .await?;

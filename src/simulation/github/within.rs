@@ -2,7 +2,7 @@
 //! of this.
 
 use super::handle::{Handle, SimulatedGitHub};
-use super::model::{AcquireRefused, News, SessionRefused};
+use super::model::News;
 use super::webhooks::{Recipient, Road};
 use super::{Options, Shared, agent_api, api, faults, server};
 use crate::model::JobId;
@@ -75,10 +75,7 @@ impl Handle {
 
     /// An agent opens its session; none where its registration is gone, or it has another session.
     pub fn open_session(&self, agent: u64, secret: &str) -> Option<String> {
-        match self.shared.change(|model, now| model.open_session(agent, secret, AGENT_VERSION, now)) {
-            Ok(session) => Some(session),
-            Err(SessionRefused::Unknown | SessionRefused::Conflict) => None,
-        }
+        self.shared.change(|model, now| model.open_session(agent, secret, AGENT_VERSION, now)).ok()
     }
 
     /// Begins a poll, which lasts until what is given back is dropped. None where the session is gone.
@@ -106,10 +103,7 @@ impl Handle {
 
     /// Fetches a job that was given to the session; none where it is not its job any more.
     pub fn acquire(&self, session: &str, job: JobId) -> Option<Acquired> {
-        match self.shared.change(|model, now| model.acquire(session, job.0, now)) {
-            Ok(acquired) => Some(acquired),
-            Err(AcquireRefused::NoSession | AcquireRefused::NotYours) => None,
-        }
+        self.shared.change(|model, now| model.acquire(session, job.0, now)).ok()
     }
 
     /// Reports the end of a job. False where it is not the session's.

@@ -6,6 +6,13 @@ fn holds(seed: u64) {
     assert_eq!(told(&play(seed)), None);
 }
 
+/// An agent that registers itself did so just after GitHub was asked for its name in vain; its manager stood still for some seconds
+/// before it removed the container, in which a job ran by then.
+#[test]
+fn an_agent_that_registers_late_keeps_its_job() {
+    holds(33);
+}
+
 /// What the memory kept beside the rows of two runners stayed when the rows had gone.
 #[test]
 fn the_memory_keeps_nothing_for_runners_that_are_forgotten() {
