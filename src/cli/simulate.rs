@@ -39,9 +39,9 @@ pub(super) struct SimulateArgs {
     /// Nothing goes wrong in any run.
     #[arg(long)]
     calm: bool,
-    /// GitHub sends no lost delivery again.
+    /// The program does not look for what was lost: shows that jobs are lost then.
     #[arg(long)]
-    no_redelivery: bool,
+    no_recovery: bool,
     /// Print what happened, line by line.
     #[arg(long, requires = "seed")]
     trace: bool,
@@ -77,7 +77,7 @@ struct Failed {
 /// Plays them. Exit code 1 where something did not hold.
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let weather = args.calm.then(Weather::calm);
-    let options = Options { trace: args.trace, weather, no_redelivery: args.no_redelivery };
+    let options = Options { trace: args.trace, weather, no_recovery: args.no_recovery };
     let (from, runs) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
     let threads = args
         .threads
@@ -140,7 +140,7 @@ impl Summary {
         self.simulated_hours += outcome.lasted.as_secs() / 3600;
         if let Some(violation) = &outcome.violation {
             let calm = if args.calm { " --calm" } else { "" };
-            let lost = if args.no_redelivery { " --no-redelivery" } else { "" };
+            let lost = if args.no_recovery { " --no-recovery" } else { "" };
             let failed = Failed {
                 seed: outcome.seed,
                 violation: violation.clone(),

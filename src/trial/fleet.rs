@@ -81,6 +81,8 @@ pub(super) fn draw(dice: &Dice) -> Result<(Config, App), String> {
     config.docker.reserve_memory = 0;
     config.limits.disk_free_min = 0;
     config.github.poll_runners = dice.seconds(20, 60);
+    config.github.poll_deliveries = Some(dice.seconds(5, 60));
+    config.github.poll_jobs = Some(dice.seconds(60, 120));
     config.store.visibility_timeout = dice.seconds(30, 60);
     config.store.retention = dice.seconds(15 * 60, 3600);
     Ok((config, base.app.clone()))

@@ -48,9 +48,6 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long it must then stay as it is.
 const STAYS: Duration = Duration::from_secs(4 * 60);
 
-/// How often lost deliveries are sent again.
-const REDELIVER: Duration = Duration::from_secs(60);
-
 /// What is wanted of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -58,8 +55,8 @@ pub struct Options {
     pub trace: bool,
     /// What goes wrong; drawn from the seed where none is given.
     pub weather: Option<Weather>,
-    /// GitHub does not send lost `queued` deliveries again: for a program that reads GitHub's log of them itself.
-    pub no_redelivery: bool,
+    /// The program does not look into GitHub's log, nor at its jobs: what is lost stays lost.
+    pub no_recovery: bool,
 }
 
 /// How a run went.
@@ -109,7 +106,10 @@ pub fn run(seed: u64, options: &Options) -> Result<Outcome, String> {
 async fn play(seed: u64, options: &Options) -> Result<Outcome, String> {
     let dice = Dice::new(seed, "run");
     let weather = options.weather.clone().unwrap_or_else(|| Weather::draw(&dice));
-    let (config, app) = fleet::draw(&dice)?;
+    let (mut config, app) = fleet::draw(&dice)?;
+    if options.no_recovery {
+        (config.github.poll_deliveries, config.github.poll_jobs) = (None, None);
+    }
     let hosts: &[&str] = if dice.happens(3000) { &["one", "two"] } else { &["here"] };
     let machines: Vec<Arc<Machine>> = hosts
         .iter()
@@ -125,9 +125,6 @@ async fn play(seed: u64, options: &Options) -> Result<Outcome, String> {
     for machine in &stage.machines {
         machine.engine.belongs_to(&stage);
         tokio::spawn(machine.clone().supervise(stage.clone()));
-    }
-    if !options.no_redelivery {
-        tokio::spawn(send_again(stage.clone()));
     }
     let until = dice.seconds(5 * 60, 20 * 60);
     let script = script::write(&dice, &weather, &config, hosts.len(), until);
@@ -223,17 +220,6 @@ async fn come_to_rest(stage: &Arc<Stage>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What a person, or the program's own look into GitHub's log, does for lost deliveries. Only those that tell of queued jobs: all
-/// others have to be made good by asking after the job.
-async fn send_again(stage: Arc<Stage>) {
-    loop {
-        tokio::time::sleep(REDELIVER).await;
-        for delivery in stage.github().undelivered("queued") {
-            stage.github().deliver_again(&delivery);
-        }
-    }
 }
 
 #[cfg(test)]

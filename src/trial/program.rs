@@ -9,6 +9,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::github::Client;
 use crate::ingest;
+use crate::missed::{self, report::Missed};
 use crate::model::after;
 use crate::notify::Notifier;
 use crate::provider::Provider;
@@ -205,6 +206,19 @@ impl Machine {
             "reconcile",
             Box::pin(reconcile::run(config.clone(), memory.clone(), executor, actions.clone(), stop.clone())),
         );
+        let parts = missed::Parts {
+            config: config.clone(),
+            queue: queue.clone(),
+            store: store.clone(),
+            client: client.clone(),
+            memory: memory.clone(),
+        };
+        if config.github.poll_deliveries.is_some() {
+            begin("log", Box::pin(missed::read_log(parts.clone(), Missed::default(), stop.clone())));
+        }
+        if config.github.poll_jobs.is_some() {
+            begin("jobs", Box::pin(missed::list_jobs(parts, Missed::default(), stop.clone())));
+        }
         let mut receiver = Receiver::new(config, Some(queue.clone()), Arc::new(Unasked));
         receiver.installations = memory.installations_bell();
         Ok(Arc::new(Running { life, memory, receiver: Arc::new(receiver), queue: db.queue(), loops, actions }))

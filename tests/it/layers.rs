@@ -61,7 +61,7 @@ const LAYERS: &[(&str, &str)] = &[
     // Joins the world to try things in with the program itself, in one thread.
     (
         "trial",
-        "clock config durable github ingest model notify plan provider queue reconcile reconcile::memory simulation store webhook",
+        "clock config durable github ingest missed missed::report model notify plan provider queue reconcile reconcile::memory simulation store webhook",
     ),
     // The images of the pools: what goes into them, building, and what is not needed any more.
     ("images", "config model notify notify::event provider"),

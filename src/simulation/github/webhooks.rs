@@ -208,19 +208,6 @@ impl Courier {
         }
     }
 
-    /// Of each GUID that nobody took, the last attempt; none that is on its way.
-    pub(super) fn undelivered(&self, action: &str) -> Vec<Delivery> {
-        let log = lock(&self.log);
-        let mut open: std::collections::BTreeMap<&str, &Delivery> = std::collections::BTreeMap::new();
-        for it in log.iter().filter(|it| it.action.as_deref() == Some(action)) {
-            open.insert(&it.guid, it);
-        }
-        for it in log.iter().filter(|it| it.ok()) {
-            open.remove(it.guid.as_str());
-        }
-        open.into_values().cloned().collect()
-    }
-
     /// How many are on their way (held ones included).
     pub(super) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::SeqCst) + lock(&self.held).as_ref().map_or(0, Vec::len)

@@ -116,11 +116,6 @@ impl Handle {
         self.shared.change(|model, now| model.close_session(session, now));
     }
 
-    /// Deliveries of this action that no receiver took, whichever attempt.
-    pub fn undelivered(&self, action: &str) -> Vec<super::Delivery> {
-        self.shared.courier.undelivered(action)
-    }
-
     /// Sends an old delivery again.
     pub fn deliver_again(&self, delivery: &super::Delivery) {
         self.shared.redeliver(delivery);

@@ -110,8 +110,13 @@ async fn a_container_that_github_does_not_know_is_yellow() {
     program.write_config(&config);
     look(&program, &[]).await.holds("runners.without_registration", "ok");
     let fault = runnerfleet::simulation::github::Fault::status(200).body(r#"{"total_count": 0, "runners": []}"#);
-    program.github.faults().next("GET /orgs/{org}/actions/runners", fault, 9);
-    let told = look(&program, &[]).await;
+    program.github.faults().next("GET /orgs/{org}/actions/runners", fault, 1000);
+    // At first it has only just begun.
+    let deadline = std::time::Instant::now() + crate::support::app::PATIENCE;
+    let mut told = look(&program, &[]).await;
+    while told.says("runners.without_registration").contains("just begun") && std::time::Instant::now() < deadline {
+        told = look(&program, &[]).await;
+    }
     told.holds("runners.without_registration", "warning");
     assert!(told.says("runners.without_registration").contains(&busy), "{:?}", told.rows);
     assert!(told.remedy("runners.without_registration").contains(&format!("runnerfleet remove {busy}")));

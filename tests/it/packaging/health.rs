@@ -12,7 +12,7 @@ async fn tells_of_each_part_and_ends_by_it() {
     let parts: Vec<_> =
         well.as_array().unwrap().iter().map(|row| (row["part"].as_str().unwrap(), &row["ok"])).collect();
     let yes = serde_json::json!(true);
-    assert_eq!(parts, [("docker", &yes), ("github", &yes), ("store", &yes)], "{well}");
+    assert_eq!(parts, [("deliveries", &yes), ("docker", &yes), ("github", &yes), ("store", &yes)], "{well}");
     assert_eq!(program.ok(&["health", "--quiet"]).await, "");
     assert_eq!(program.ok(&["health", "--alive"]).await.trim(), "`serve` answers");
     assert_eq!(program.stop().await, Some(0));

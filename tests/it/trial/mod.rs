@@ -85,7 +85,7 @@ fn the_trace_is_the_same_line_by_line() {
 #[test]
 fn an_event_that_never_comes_is_told_with_its_job() {
     let weather = Weather { lost: 10_000, ..Weather::calm() };
-    let outcome = run(1, &Options { weather: Some(weather), no_redelivery: true, ..Options::default() }).unwrap();
+    let outcome = run(1, &Options { weather: Some(weather), no_recovery: true, ..Options::default() }).unwrap();
     let told = told(&outcome).expect("a job that nobody heard of is not served");
     assert!(told.contains("[no job is lost] job "), "{told}");
     assert!(told.contains("its event was never taken"), "{told}");

@@ -26,8 +26,8 @@ async fn it_sums_up_and_two_threads_make_no_difference() {
 
 #[tokio::test]
 async fn a_run_that_fails_is_printed_with_the_command_that_plays_it_again() {
-    // Without anybody who sends lost deliveries again, some run loses a job.
-    let said = run(&mut simulate(&["--seeds", "60", "--no-redelivery"])).await;
+    // Without a look into GitHub's log, some run loses a job.
+    let said = run(&mut simulate(&["--seeds", "60", "--no-recovery"])).await;
     assert_eq!(said.code, Some(1), "{said:?}");
     let replay =
         said.out.lines().find_map(|line| line.trim().strip_prefix("runnerfleet simulate ")).unwrap().to_owned();
