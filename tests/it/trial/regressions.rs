@@ -25,3 +25,9 @@ fn a_stolen_job_whose_end_nobody_told_does_not_stay() {
     holds(19);
     holds(33);
 }
+
+/// So did one that was cancelled before anybody approved it.
+#[test]
+fn a_waiting_job_whose_end_nobody_told_does_not_stay() {
+    holds(179);
+}
