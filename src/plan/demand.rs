@@ -18,7 +18,8 @@ const ASK_AFTER: Duration = Duration::from_secs(15);
 /// How long until the same job is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
 
-/// A job that somebody else's runner took is asked about so often: of its end nothing tells but an event, which may be lost.
+/// A job that somebody else's runner took, or that waits for an approval, is asked about so often: of its end nothing tells but
+/// an event, which may be lost.
 /// Without that its row would stay for as long as a run may last.
 const ASK_ELSEWHERE: Duration = Duration::from_secs(30 * 60);
 
@@ -282,8 +283,13 @@ pub(super) fn ask_after_lost_jobs(draft: &mut Draft<'_>) {
         doubtful.entry(*job).or_insert(*since);
     }
     for job in world.jobs.values() {
-        let JobState::InProgress { runner: name } = &job.state else { continue };
-        let Some((name, runner)) = name.as_ref().and_then(|name| Some((name, world.runners.get(name)?))) else {
+        let name = match &job.state {
+            JobState::InProgress { runner } => runner.as_ref(),
+            // It may be cancelled before anybody approves it.
+            JobState::Waiting => None,
+            JobState::Queued | JobState::Completed { .. } => continue,
+        };
+        let Some((name, runner)) = name.and_then(|name| Some((name, world.runners.get(name)?))) else {
             let asked = world.asked.get(&job.key()).copied().unwrap_or(job.since);
             let due = after(asked.max(job.since), ASK_ELSEWHERE);
             if due > world.now {

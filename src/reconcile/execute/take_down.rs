@@ -325,6 +325,19 @@ impl Executor {
                 return stays();
             }
         }
+        let lives = self.provider.look(id).await?.is_some_and(|now| now.status == ContainerStatus::Running);
+        if let (true, Some(row)) = (lives, self.memory.runner(name).1) {
+            // Another manager took it for dead. Its agent may be up for all that, and have fetched a job whose process is not there
+            // yet: it stands still, and its registration goes first.
+            self.provider.pause(id).await?;
+            let row = Runner { registration: RegistrationHold::Unknown, ..(*row).clone() };
+            let released = self.release(&row).await;
+            if !matches!(released, Ok(Registration::Gone)) {
+                self.provider.unpause(id).await?;
+                released?;
+                return Ok(Outcome::NotDone);
+            }
+        }
         self.provider.remove(id).await?;
         Ok(Outcome::Done)
     }

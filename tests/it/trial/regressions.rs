@@ -25,3 +25,15 @@ fn a_stolen_job_whose_end_nobody_told_does_not_stay() {
     holds(19);
     holds(33);
 }
+
+/// A manager that was slow to renew its lease lost a fresh runner to another, and then removed its container, with a job in it.
+#[test]
+fn a_runner_that_another_took_for_dead_keeps_its_job() {
+    holds(219);
+}
+
+/// So did one that was cancelled before anybody approved it.
+#[test]
+fn a_waiting_job_whose_end_nobody_told_does_not_stay() {
+    holds(179);
+}
