@@ -74,6 +74,7 @@ impl Trouble {
 pub async fn read_log(parts: Parts, missed: Missed, stop: CancellationToken) {
     let Some(every) = parts.config.github.poll_deliveries else { return };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = read::follow(parts, missed, every) => {}
     }
@@ -87,6 +88,7 @@ pub async fn list_jobs(parts: Parts, missed: Missed, stop: CancellationToken) {
         return;
     }
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = list::follow(parts, missed, every) => {}
     }

@@ -143,7 +143,13 @@ fn with_a_job(draft: &mut Draft<'_>, runner: &Runner) -> Option<Action> {
             // The registration of an ephemeral runner goes with its job: if it is gone, so is the job, and `completed` is
             // late or lost.
             let listing = listing.filter(|listing| listing.at > after(job.since, LIST_LAG))?;
-            let asked_already = world.asked.get(&job.key()).is_some_and(|asked| *asked >= listing.at);
+            let asked = world.asked.get(&job.key());
+            // A clock that went back makes the list look newer than any answer: then it is asked about once in a while.
+            let again = asked.map(|asked| after(*asked, LIST_LAG)).filter(|again| *again > world.now);
+            let asked_already = again.is_some() || asked.is_some_and(|asked| *asked >= listing.at);
+            if let Some(again) = again {
+                draft.look_at(again);
+            }
             (!listing.runners.contains_key(&runner.name) && !asked_already).then(|| Action::AskJob { job: job.key() })
         }
     }

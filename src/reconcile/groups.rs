@@ -43,12 +43,14 @@ pub async fn follow(
             }
             tokio::time::sleep(AT_MOST).await;
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(RHYTHM) => {}
                 () = bell.notified() => {}
             }
         }
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
         () = work => {}
     }

@@ -7,6 +7,7 @@
 //! Nothing else in the program may depend on this module, apart from the `demo` verb and the hidden verb of the agent.
 
 pub mod agent;
+pub(crate) mod changes;
 pub mod github;
 pub mod image;
 pub mod keys;

@@ -5,11 +5,11 @@
 use super::dice::Dice;
 use super::stage::Stage;
 use super::weather::Rates;
+use crate::simulation::changes::Changes;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What a process does.
@@ -26,7 +26,8 @@ pub(super) struct Life {
     pub(super) name: String,
     pub(super) stop: CancellationToken,
     stage: Weak<Stage>,
-    state: watch::Sender<State>,
+    state: Mutex<State>,
+    changes: Arc<Changes>,
     steps: AtomicU64,
     dies_at: AtomicU64,
     dice: Dice,
@@ -49,7 +50,8 @@ impl Life {
             name,
             stop: CancellationToken::new(),
             stage: Arc::downgrade(stage),
-            state: watch::Sender::new(State::Runs),
+            state: Mutex::new(State::Runs),
+            changes: Arc::default(),
             steps: AtomicU64::new(0),
             dies_at: AtomicU64::new(0),
             dice,
@@ -62,11 +64,16 @@ impl Life {
     }
 
     pub(super) fn state(&self) -> State {
-        *self.state.borrow()
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn dice(&self) -> &Dice {
         &self.dice
+    }
+
+    fn become_state(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.changes.touch();
     }
 
     /// It will be killed after so many more calls.
@@ -78,7 +85,7 @@ impl Life {
     pub(super) fn die(&self) {
         if self.state() != State::Dead {
             self.stage().note(&format!("{} is dead", self.name));
-            self.state.send_replace(State::Dead);
+            self.become_state(State::Dead);
             self.stop.cancel();
             self.cut_feeds();
         }
@@ -86,15 +93,16 @@ impl Life {
 
     pub(super) fn stand_still(&self, still: bool) {
         if self.state() != State::Dead {
-            self.state.send_replace(if still { State::Stands } else { State::Runs });
+            self.become_state(if still { State::Stands } else { State::Runs });
         }
     }
 
     /// Until it is dead.
     pub(super) async fn died(&self) {
-        let mut state = self.state.subscribe();
-        // Its sender is in `self`.
-        let _ = state.wait_for(|state| *state == State::Dead).await;
+        let mut seen = self.changes.watch();
+        while self.state() != State::Dead {
+            seen.changed().await;
+        }
     }
 
     /// Ends once the feeds that are open now are cut.
@@ -112,17 +120,12 @@ impl Life {
         if self.dies_at.load(Ordering::Relaxed) == step {
             self.die();
         }
-        let mut state = self.state.subscribe();
+        let mut seen = self.changes.watch();
         loop {
-            let now = *state.borrow_and_update();
-            match now {
+            match self.state() {
                 State::Runs => return,
                 State::Dead => return std::future::pending().await,
-                State::Stands => {
-                    if state.changed().await.is_err() {
-                        return std::future::pending().await;
-                    }
-                }
+                State::Stands => seen.changed().await,
             }
         }
     }

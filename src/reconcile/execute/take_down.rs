@@ -305,40 +305,28 @@ impl Executor {
             if self.provider.runs_a_job(id).await? {
                 return stays();
             }
-            if self.memory.bar(&container.scope).is_some() {
-                // GitHub takes no call for it; while it stands still it takes no job either.
-                self.provider.pause(id).await?;
-            } else {
-                let found = self.client.runner_named(&container.scope, name).await;
-                if let Some(found) = self.noted(&container.scope, Asked::Other, found)? {
-                    match self.delete_registration(&container.scope, found.id).await? {
-                        Registration::Gone => {}
-                        Registration::Busy(_) | Registration::Later => return stays(),
-                    }
-                }
-            }
-            let busy = self.provider.runs_a_job(id).await;
-            if !matches!(busy, Ok(false)) && self.memory.bar(&container.scope).is_some() {
-                self.provider.unpause(id).await?;
-            }
-            if busy? {
-                return stays();
-            }
-        }
-        let lives = self.provider.look(id).await?.is_some_and(|now| now.status == ContainerStatus::Running);
-        if let (true, Some(row)) = (lives, self.memory.runner(name).1) {
-            // Another manager took it for dead. Its agent may be up for all that, and have fetched a job whose process is not there
-            // yet: it stands still, and its registration goes first.
+            // Another manager took it for dead. Its agent may be up for all that, may register itself in this moment, or have fetched
+            // a job whose process is not there yet: it stands still, and its registration goes first.
             self.provider.pause(id).await?;
-            let row = Runner { registration: RegistrationHold::Unknown, ..(*row).clone() };
-            let released = self.release(&row).await;
-            if !matches!(released, Ok(Registration::Gone)) {
+            let may_go = self.registration_goes(&container.scope, name).await;
+            let busy = self.provider.runs_a_job(id).await;
+            if !matches!((&may_go, &busy), (Ok(true), Ok(false))) {
                 self.provider.unpause(id).await?;
-                released?;
-                return Ok(Outcome::NotDone);
+                return if may_go? && !busy? { Ok(Outcome::NotDone) } else { stays() };
             }
         }
         self.provider.remove(id).await?;
         Ok(Outcome::Done)
+    }
+
+    /// Ends the registration of that name, if there is one; false where GitHub keeps it. An account at which nothing can be done gives
+    /// its runners no job while they stand still.
+    async fn registration_goes(&self, scope: &Scope, name: &RunnerName) -> Result<bool, ExecuteError> {
+        if self.memory.bar(scope).is_some() {
+            return Ok(true);
+        }
+        let found = self.client.runner_named(scope, name).await;
+        let Some(found) = self.noted(scope, Asked::Other, found)? else { return Ok(true) };
+        Ok(matches!(self.delete_registration(scope, found.id).await?, Registration::Gone))
     }
 }

@@ -137,11 +137,11 @@ impl Drop for Poll<'_> {
 
 async fn message(State(shared): State<Arc<Shared>>, Path(session): Path<String>) -> Response {
     let gone = || refuse(StatusCode::NOT_FOUND, "the session is not there");
-    let mut version = shared.version.subscribe();
+    let mut version = shared.version.watch();
     let Some(_poll) = Poll::begin(&shared, &session) else { return gone() };
     let end = Instant::now() + lock(&shared.model).timings.poll;
     loop {
-        version.borrow_and_update();
+        version.mark();
         let news = lock(&shared.model).message(&session);
         match news {
             News::Gone => return gone(),
@@ -149,7 +149,7 @@ async fn message(State(shared): State<Arc<Shared>>, Path(session): Path<String>)
             News::Nothing => {}
         }
         tokio::select! {
-            changed = version.changed() => if changed.is_err() { return gone() },
+            () = version.changed() => {}
             () = sleep_until(end) => return StatusCode::NO_CONTENT.into_response(),
             () = shared.stop.cancelled() => return refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }

@@ -352,16 +352,14 @@ impl Handle {
         limit: Duration,
         holds: impl Fn(&Model) -> bool,
     ) -> Result<(), TimedOut> {
-        let mut version = self.shared.version.subscribe();
+        let mut version = self.shared.version.watch();
         let wait = async {
             loop {
-                version.borrow_and_update();
+                version.mark();
                 if holds(&lock(&self.shared.model)) {
                     return;
                 }
-                if version.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
+                version.changed().await;
             }
         };
         tokio::time::timeout(limit, wait).await.map_err(|_| TimedOut {

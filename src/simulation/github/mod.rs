@@ -37,6 +37,7 @@ pub use server::Outage;
 pub use webhooks::{Delivery, NobodyThere, Recipient};
 pub use within::{Poll, Polling};
 
+use crate::simulation::changes::Changes;
 use budget::Budgets;
 use jiff::Timestamp;
 use model::Urls;
@@ -46,7 +47,6 @@ use server::OutageSwitch;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use webhooks::Courier;
 
@@ -54,7 +54,7 @@ use webhooks::Courier;
 struct Shared {
     model: Mutex<Model>,
     /// Grows with every change; whoever waits for a state waits here.
-    version: Arc<watch::Sender<u64>>,
+    version: Arc<Changes>,
     faults: Faults,
     recorder: Recorder,
     budgets: Mutex<Budgets>,
@@ -100,7 +100,7 @@ impl Shared {
     }
 
     fn touch(&self) {
-        self.version.send_modify(|version| *version += 1);
+        self.version.touch();
     }
 
     /// The hook of the App that was just made; it greets its receiver.

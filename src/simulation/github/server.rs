@@ -5,6 +5,7 @@ use super::options::Options;
 use super::recorder::Recorder;
 use super::webhooks::{Courier, Road};
 use super::{Budgets, Faults, Shared, agent_api, api, clock, lock, pages};
+use crate::simulation::changes::Changes;
 use axum::Router;
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +14,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -126,7 +126,7 @@ pub(super) fn start_within(options: Options, road: Road) -> (Arc<Shared>, TaskTr
 }
 
 fn prepare(options: Options, urls: Urls, road: Road) -> Arc<Shared> {
-    let version = Arc::new(watch::Sender::new(0));
+    let version = Arc::new(Changes::default());
     let stop = CancellationToken::new();
     let target = options.webhook.clone();
     let courier = Courier::new(&options.app, target, road, options.seed, Arc::clone(&version), stop.clone());
@@ -158,9 +158,9 @@ fn url(address: SocketAddr) -> String {
 
 /// Lets the model settle whenever a deadline passes.
 async fn keep_deadlines(shared: Arc<Shared>) {
-    let mut version = shared.version.subscribe();
+    let mut version = shared.version.watch();
     loop {
-        version.borrow_and_update();
+        version.mark();
         let now = clock();
         let deadline = lock(&shared.model).next_deadline(now);
         let sleep = deadline.map_or(LONGEST_SLEEP, |deadline| {
@@ -171,7 +171,7 @@ async fn keep_deadlines(shared: Arc<Shared>) {
             () = tokio::time::sleep(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP)) => {
                 shared.change(|_, _| ());
             }
-            changed = version.changed() => if changed.is_err() { return },
+            () = version.changed() => {}
             () = shared.stop.cancelled() => return,
         }
     }

@@ -7,6 +7,7 @@ use super::model::earlier;
 use super::options::{App, WebhookTarget};
 use super::seed::Seed;
 use super::{clock, lock};
+use crate::simulation::changes::Changes;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -153,7 +154,7 @@ pub(super) struct Courier {
     slots: Semaphore,
     road: Road,
     /// Tells those who wait that something happened.
-    version: Arc<watch::Sender<u64>>,
+    version: Arc<Changes>,
     runtime: tokio::runtime::Handle,
     stop: CancellationToken,
 }
@@ -164,7 +165,7 @@ impl Courier {
         target: Option<WebhookTarget>,
         road: Road,
         seed: u64,
-        version: Arc<watch::Sender<u64>>,
+        version: Arc<Changes>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -303,7 +304,7 @@ impl Courier {
             () = self.stop.cancelled() => {}
         }
         self.under_way.fetch_sub(1, Ordering::SeqCst);
-        self.version.send_modify(|version| *version += 1);
+        self.version.touch();
     }
 
     fn headers(&self, parcel: &Parcel, target: &WebhookTarget) -> Vec<(String, String)> {
@@ -388,6 +389,6 @@ impl Courier {
             log.pop_front();
         }
         drop(log);
-        self.version.send_modify(|version| *version += 1);
+        self.version.touch();
     }
 }

@@ -86,18 +86,16 @@ impl Handle {
 
     /// Waits until there is something to tell the session.
     pub async fn news(&self, session: &str) -> Poll {
-        let mut version = self.shared.version.subscribe();
+        let mut version = self.shared.version.watch();
         loop {
-            version.borrow_and_update();
+            version.mark();
             match super::lock(&self.shared.model).message(session) {
                 News::Gone => return Poll::Gone,
                 News::Message(Message::Job { id }) => return Poll::Job(JobId(id)),
                 News::Message(Message::Cancel { .. }) => return Poll::Cancelled,
                 News::Nothing => {}
             }
-            if version.changed().await.is_err() {
-                return Poll::Gone;
-            }
+            version.changed().await;
         }
     }
 
@@ -128,9 +126,8 @@ impl Handle {
 
     /// Until something changes.
     pub async fn changed(&self) {
-        let mut version = self.shared.version.subscribe();
-        version.borrow_and_update();
-        // The sender lives as long as this handle.
-        let _ = version.changed().await;
+        let mut version = self.shared.version.watch();
+        version.mark();
+        version.changed().await;
     }
 }
