@@ -285,7 +285,7 @@ fn container_label_seeds() -> Vec<Vec<u8>> {
         (labels::IMAGE, "ghcr.io/actions/actions-runner:2.336.0"),
     ]);
     let seed = |pairs: &BTreeMap<&str, &str>| {
-        pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<String>().into_bytes()
+        pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect::<Vec<_>>().concat().into_bytes()
     };
     let ephemeral = seed(&pairs);
     pairs.extend([(labels::KIND, labels::PERSISTENT), (labels::INDEX, "3"), (labels::SPEC, "0123456789abcdef")]);

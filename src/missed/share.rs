@@ -53,16 +53,16 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
-    fn left(remaining: u64, secs: u64) -> Option<Left> {
-        Some(Left { limit: 5000, remaining, reset: after(NOW, Duration::from_secs(secs)) })
+    fn left(remaining: u64, secs: u64) -> Left {
+        Left { limit: 5000, remaining, reset: after(NOW, Duration::from_secs(secs)) }
     }
 
     #[test]
     fn an_outage_is_made_good_in_a_minute_and_never_with_more_than_half_of_what_is_left() {
         assert_eq!(fetches(None, MINUTE), 600);
-        assert_eq!(fetches(left(5000, 3600), MINUTE), 600);
-        assert_eq!(fetches(left(100, 3600), MINUTE), 50);
-        assert_eq!(fetches(left(1, 3600), MINUTE), 0);
+        assert_eq!(fetches(Some(left(5000, 3600)), MINUTE), 600);
+        assert_eq!(fetches(Some(left(100, 3600)), MINUTE), 50);
+        assert_eq!(fetches(Some(left(1, 3600)), MINUTE), 0);
         // Twelve rounds in a minute are no more than one.
         assert_eq!(fetches(None, Duration::from_secs(5)), 50);
         assert_eq!(fetches(None, Duration::from_secs(3600)), 600);
@@ -72,18 +72,18 @@ mod tests {
     fn where_little_is_left_it_is_read_more_rarely() {
         let every = Duration::from_secs(5);
         assert_eq!(pause(None, every, NOW), every);
-        assert_eq!(pause(left(5000, 3600), every, NOW), every);
-        assert_eq!(pause(left(100, 1800), every, NOW), Duration::from_secs(36));
-        assert_eq!(pause(left(0, 1800), every, NOW), Duration::from_secs(1800));
-        assert_eq!(pause(left(0, 1), MINUTE, NOW), MINUTE);
+        assert_eq!(pause(Some(left(5000, 3600)), every, NOW), every);
+        assert_eq!(pause(Some(left(100, 1800)), every, NOW), Duration::from_secs(36));
+        assert_eq!(pause(Some(left(0, 1800)), every, NOW), Duration::from_secs(1800));
+        assert_eq!(pause(Some(left(0, 1)), MINUTE, NOW), MINUTE);
     }
 
     #[test]
     fn lists_spread_a_quarter_of_what_is_left_over_the_time_until_it_is_full_again() {
         let every = Duration::from_secs(120);
         assert_eq!(questions(None, every, 300, NOW), 300);
-        assert_eq!(questions(left(5000, 3600), every, 300, NOW), 41);
-        assert_eq!(questions(left(5000, 60), every, 300, NOW), 300);
-        assert_eq!(questions(left(100, 3600), every, 300, NOW), 0);
+        assert_eq!(questions(Some(left(5000, 3600)), every, 300, NOW), 41);
+        assert_eq!(questions(Some(left(5000, 60)), every, 300, NOW), 300);
+        assert_eq!(questions(Some(left(100, 3600)), every, 300, NOW), 0);
     }
 }

@@ -74,7 +74,7 @@ const LAYERS: &[(&str, &str)] = &[
     // The scheduler's hands: the same steps as a person's.
     ("maintenance", "config images model notify persistent provider registry scheduler update"),
     // What can be wrong: from what was seen to what is said of it (pure), and the looks themselves, which change nothing.
-    ("doctor", "config durable github images model overview permissions plan provider"),
+    ("doctor", "config durable github images missed::report model overview permissions plan provider"),
     ("doctor::look", "admin clock config doctor durable github model provider"),
     // The way to an App.
     ("setup", "config github inbound model permissions webhook"),

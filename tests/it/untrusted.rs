@@ -122,7 +122,9 @@ fn holds(name: &str) {
     let (_, target) = *readings::TARGETS.iter().find(|(other, _)| *other == name).expect("there is such a target");
     let seeds = readings::seeds(name);
     let mut chance = Chance(number("UNTRUSTED_SEED", 0x5eed));
-    seeds.iter().for_each(|seed| read(name, target, seed));
+    for seed in &seeds {
+        read(name, target, seed);
+    }
     for round in 0..number("UNTRUSTED_ROUNDS", CHANGED.into()) {
         let seed = &seeds[usize::try_from(round).expect("it is small") % seeds.len()];
         read(name, target, &changed(seed, &seeds, &mut chance));

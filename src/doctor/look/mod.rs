@@ -118,7 +118,7 @@ async fn ask_serve(socket: &Path) -> Serve {
         match admin::client::Client::connect(socket).await {
             None => Serve::NotThere,
             Some(client) => match client.overview().await {
-                Ok(overview) => Serve::Runs(overview),
+                Ok(overview) => Serve::Runs(Box::new(overview)),
                 Err(error) => Serve::Silent(error.to_string()),
             },
         }

@@ -37,7 +37,7 @@ pub struct RunnersFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Serve {
     /// It answers.
-    Runs(Overview),
+    Runs(Box<Overview>),
     /// It is there, and does not answer as it should.
     Silent(String),
     /// Nobody listens on its socket.

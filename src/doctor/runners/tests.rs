@@ -64,13 +64,13 @@ fn overview(unknown: &[(&str, &str)]) -> Overview {
         runners: Vec::new(),
         jobs: Vec::new(),
         actions: Vec::new(),
-        missed: Default::default(),
+        missed: crate::missed::report::Report::default(),
     }
 }
 
 fn facts(list: Vec<Registration>, containers: Vec<Container>) -> RunnersFacts {
     RunnersFacts {
-        serve: Serve::Runs(overview(&[])),
+        serve: Serve::Runs(Box::new(overview(&[]))),
         registrations: [(acme(), Seen::Known(list))].into(),
         containers: Seen::Known(containers),
         newest_agents: [(acme(), Seen::Known(Some("2.336.0".to_owned())))].into(),
@@ -103,8 +103,8 @@ fn all_is_green() {
 #[test]
 fn serve_in_each_colour() {
     let of = |serve: Serve| verdict(&plain(), &RunnersFacts { serve, ..facts(vec![], vec![]) }, "runners.serve");
-    assert_eq!(of(Serve::Runs(overview(&[]))), Ok);
-    assert_eq!(of(Serve::Runs(overview(&[("docker", "no socket")]))), Warning);
+    assert_eq!(of(Serve::Runs(Box::new(overview(&[])))), Ok);
+    assert_eq!(of(Serve::Runs(Box::new(overview(&[("docker", "no socket")])))), Warning);
     assert_eq!(of(Serve::NotThere), Warning);
     assert_eq!(of(Serve::Silent("another version".to_owned())), Warning);
     assert_eq!(of(Serve::NotLooked("x".to_owned())), NotLooked);

@@ -6,6 +6,7 @@
 use crate::model::{HostId, InstanceId, JobId, JobKey, KeptContainer, PoolName, RegistrationId, RunnerName, Scope};
 use crate::provider::ContainerSpec;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 /// Whose it is: the fleet's name. On containers and networks; lists and events are filtered by it.
 pub const INSTANCE: &str = "runnerfleet.instance";
@@ -90,7 +91,7 @@ pub(super) fn are_ours(labels: Option<&HashMap<String, String>>, instance: &Inst
 ///
 /// # Errors
 /// What is missing, in a person's words.
-pub fn read(labels: &HashMap<String, String>) -> Result<Told, String> {
+pub fn read<S: BuildHasher>(labels: &HashMap<String, String, S>) -> Result<Told, String> {
     let text = |key: &str| match labels.get(key) {
         Some(text) if !text.is_empty() => Ok(text.clone()),
         Some(_) => Err(format!("label `{key}` is empty")),
@@ -108,7 +109,7 @@ pub fn read(labels: &HashMap<String, String>) -> Result<Told, String> {
     })
 }
 
-fn kept(labels: &HashMap<String, String>) -> Result<Option<KeptContainer>, String> {
+fn kept<S: BuildHasher>(labels: &HashMap<String, String, S>) -> Result<Option<KeptContainer>, String> {
     match labels.get(KIND).map(String::as_str) {
         None | Some("ephemeral") => Ok(None),
         Some(PERSISTENT) => {

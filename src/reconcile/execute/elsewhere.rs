@@ -48,9 +48,8 @@ fn to_its_end(runner: &Runner, failed: bool, cause: &str) -> Result<Vec<Runner>,
     let mut rows = Vec::new();
     let mut last = runner.clone();
     let on_the_way = match runner.state.name {
-        StateName::Started | StateName::Running if failed => Some(StateName::Error),
+        StateName::Created | StateName::Started | StateName::Running if failed => Some(StateName::Error),
         StateName::Started | StateName::Running => Some(StateName::Stopped),
-        StateName::Created if failed => Some(StateName::Error),
         StateName::Created | StateName::Stopped | StateName::Error | StateName::Removed => None,
     };
     if let Some(state) = on_the_way {

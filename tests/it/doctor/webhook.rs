@@ -8,8 +8,8 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn secret() -> Option<SecretString> {
-    Some(SecretString::from(HOOK_SECRET))
+fn secret() -> SecretString {
+    SecretString::from(HOOK_SECRET)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,7 @@ async fn the_hook_is_held_against_the_file() {
     told.holds("webhook.form", "ok");
     assert!(told.remedy("webhook.secret").contains("intake.secrets"));
 
-    hub.github.set_webhook(receiver.url.clone(), secret());
+    hub.github.set_webhook(receiver.url.clone(), Some(secret()));
     let public_url = receiver.url.strip_suffix("/webhook").unwrap();
     set(&hub, "/http/public_url", serde_json::json!(public_url));
     let told = look(&hub).await;
@@ -45,7 +45,7 @@ async fn the_hook_is_held_against_the_file() {
 async fn deliveries_that_fail_are_red_and_old_failures_yellow() {
     let hub = hub().await;
     set(&hub, "/http/public_url", serde_json::json!("http://127.0.0.1:9"));
-    hub.github.set_webhook("http://127.0.0.1:9/webhook", secret());
+    hub.github.set_webhook("http://127.0.0.1:9/webhook", Some(secret()));
     look(&hub).await.holds("webhook.reachable", "warning");
     hub.github.ping();
     hub.github.webhooks_settled(PATIENCE).await.unwrap();
@@ -60,7 +60,7 @@ async fn deliveries_that_fail_are_red_and_old_failures_yellow() {
     assert!(told.remedy("webhook.deliveries").contains("redeliver --failed"));
 
     let receiver = Listener::start().await;
-    hub.github.set_webhook(receiver.url.clone(), secret());
+    hub.github.set_webhook(receiver.url.clone(), Some(secret()));
     hub.github.ping();
     hub.github.webhooks_settled(PATIENCE).await.unwrap();
     let told = look(&hub).await;
@@ -73,7 +73,7 @@ async fn deliveries_that_fail_are_red_and_old_failures_yellow() {
 async fn deliveries_that_come_through_are_green() {
     let hub = hub().await;
     let receiver = Listener::start().await;
-    hub.github.set_webhook(receiver.url.clone(), secret());
+    hub.github.set_webhook(receiver.url.clone(), Some(secret()));
     hub.github.ping();
     hub.github.webhooks_settled(PATIENCE).await.unwrap();
     let told = look(&hub).await;
