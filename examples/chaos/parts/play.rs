@@ -12,11 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Deliveries that failed are sent again from here, as a person or a script of GitHub's documentation does it.
-/// `false` once `serve` finds them in GitHub's log by itself.
-const REDELIVERS: bool = true;
-
-/// How often it is looked at what became of deliveries and jobs.
+/// How often it is looked at what became of jobs.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A runner's container that was ended from here or by an engine that came back, and by what. Its job fails for that.
@@ -32,7 +28,6 @@ pub(super) async fn play(stage: &mut Stage, wish: &Wish) -> anyhow::Result<Seen>
     let chains = queue(&stage.github, wish);
     let doomed = Doomed::default();
     let over = Cell::new(false);
-    let resent = Cell::new(0);
     let goes_on = || began.elapsed() < wish.faults_for && (wish.once || !over.get());
 
     let (blows, spells) = (RefCell::new(BTreeMap::new()), RefCell::new(BTreeMap::new()));
@@ -65,12 +60,10 @@ pub(super) async fn play(stage: &mut Stage, wish: &Wish) -> anyhow::Result<Seen>
         over.set(true);
         served
     };
-    let (broken, ledger) = tokio::select! {
-        both = async { tokio::join!(breaking, serving) } => both,
-        () = send_again(github, &resent) => unreachable!("it never ends"),
-    };
+    let (broken, ledger) = tokio::join!(breaking, serving);
     let last_fault = broken?;
-    (seen.blows, seen.spells, seen.ledger, seen.resent) = (blows.take(), spells.take(), ledger, resent.get());
+    (seen.blows, seen.spells, seen.ledger) = (blows.take(), spells.take(), ledger);
+    seen.failed_deliveries = github.deliveries().iter().filter(|it| !it.ok()).count();
     seen.over_after = began.elapsed();
     seen.after_last_fault = last_fault.elapsed();
     seen.left = settle(stage, wish.patience).await;
@@ -190,30 +183,6 @@ async fn cast(links: &Links, card: Card<(Between, Spell)>) {
 }
 
 // ------------------------------------------------------------------------------------------- what others do meanwhile
-
-/// Sends deliveries that failed once more, each after its last try has ended. Never ends.
-async fn send_again(github: &Handle, resent: &Cell<usize>) {
-    let mut asked: BTreeMap<String, usize> = BTreeMap::new();
-    loop {
-        tokio::time::sleep(LOOK).await;
-        if !REDELIVERS {
-            continue;
-        }
-        let mut tries: BTreeMap<String, (usize, bool)> = BTreeMap::new();
-        for delivery in github.deliveries() {
-            let ok = delivery.ok();
-            let entry = tries.entry(delivery.guid).or_default();
-            *entry = (entry.0 + 1, entry.1 || ok);
-        }
-        for (guid, (count, taken)) in tries {
-            let last = asked.get(&guid).copied().unwrap_or_default();
-            if !taken && count > last && github.redeliver(&guid) {
-                asked.insert(guid, count);
-                resent.set(resent.get() + 1);
-            }
-        }
-    }
-}
 
 /// What became of the jobs.
 #[derive(Debug, Default)]

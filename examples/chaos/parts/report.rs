@@ -23,8 +23,8 @@ pub(super) struct Seen {
     pub(super) blows: BTreeMap<Blow, usize>,
     pub(super) spells: BTreeMap<(Between, Spell), usize>,
     pub(super) ledger: Ledger,
-    /// Deliveries that were sent again.
-    pub(super) resent: usize,
+    /// Attempts to deliver that failed.
+    pub(super) failed_deliveries: usize,
     /// Registrations that were asked for.
     pub(super) runners: usize,
     pub(super) over_after: Duration,
@@ -76,7 +76,7 @@ impl fmt::Display for Seen {
         row(f, "last fault before that", &seconds(self.after_last_fault))?;
         writeln!(f)?;
         row(f, "OTHERWISE", &"")?;
-        row(f, "deliveries that failed and were sent again", &self.resent)?;
+        row(f, "deliveries that failed", &self.failed_deliveries)?;
         row(f, "runners registered", &self.runners)?;
         row(f, "nothing left after", &seconds(self.gone_after))?;
         row(f, "left: containers, networks, volumes, registrations", &self.left.len())?;

@@ -155,7 +155,7 @@ fn configuration(image: &str, issuer: &str, api_url: &str, engine: &str, redis: 
         "github": {
             "auth": { "app": { "client_id": issuer, "private_key": "${APP_KEY}" } },
             "api_url": api_url,
-            "poll": { "runners": "6s" },
+            "poll": { "runners": "6s", "deliveries": "5s" },
         },
         "intake": { "secrets": ["${HOOK_SECRET}"] },
         "queue": {

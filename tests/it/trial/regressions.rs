@@ -37,3 +37,10 @@ fn a_runner_that_another_took_for_dead_keeps_its_job() {
 fn a_waiting_job_whose_end_nobody_told_does_not_stay() {
     holds(179);
 }
+
+/// After its clock had gone back, GitHub's list looked newer than any answer, and a job was asked about again and again without a
+/// pause: the run never ended.
+#[test]
+fn a_clock_that_goes_back_makes_nobody_ask_without_a_pause() {
+    holds(19);
+}
