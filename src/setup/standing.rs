@@ -2,7 +2,7 @@
 
 use super::files::{self, FileError};
 use crate::config::edit::keys::{self, NotHere};
-use crate::config::{Config, GitHubAuth, Problems, file, is_stand_in, outline};
+use crate::config::{Config, GitHubAuth, IntakeMode, Problems, file, is_stand_in, outline};
 use crate::model::Scope;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,6 @@ pub struct Standing {
     pub secrets_file: String,
     /// Whether secrets stand in the file itself or in variables as well.
     pub secrets_elsewhere: bool,
-    /// Nobody has to reach a receiver: jobs are asked for.
-    pub pull: bool,
 }
 
 /// An App that the configuration names.
@@ -92,7 +90,6 @@ impl Standing {
             key_file: key_file.filter(|path| !path.contains("${")).unwrap_or_else(|| KEY_FILE.to_owned()),
             secrets_file: secrets_file.filter(|path| !path.contains("${")).unwrap_or_else(|| SECRETS_FILE.to_owned()),
             secrets_elsewhere: keys::has(&text, &["intake", "secrets"])?,
-            pull: keys::value(&text, &["intake", "mode"])?.as_deref() == Some("pull"),
             config,
             text,
         })
@@ -148,7 +145,21 @@ impl Standing {
 
     /// Whether GitHub has to reach a receiver here.
     pub fn needs_a_hook(&self) -> bool {
-        !self.pull && self.config.ephemeral_pools().next().is_some()
+        self.has_jobs() && !self.pulls()
+    }
+
+    /// Where the hook delivers if nobody has to be reached: GitHub writes its log, which is read instead, only for a hook that is
+    /// there, and that name leads nowhere.
+    pub fn hook_to_nowhere(&self) -> Option<&'static str> {
+        (self.has_jobs() && self.pulls()).then_some("https://runnerfleet.invalid/webhook")
+    }
+
+    fn has_jobs(&self) -> bool {
+        self.config.ephemeral_pools().next().is_some()
+    }
+
+    fn pulls(&self) -> bool {
+        self.config.intake.mode == IntakeMode::Pull
     }
 
     /// Where GitHub is to deliver, if the file says where it reaches this machine.

@@ -2,7 +2,7 @@
 //!
 //! The program's own planner, loops, executor, ingest, receiver, GitHub client and embedded store run against the simulated
 //! GitHub, a simulated engine and a clock that only moves when everybody waits, in one thread. The number decides what happens and
-//! what goes wrong; the same number gives the same run, to the last line of its trace. [`judge`] says what must hold.
+//! what goes wrong; the same number gives the same run, to the last line of its trace. `judge` says what must hold.
 //!
 //! ```text
 //! script (jobs, people, misfortunes) ──> machines ── program.rs: the loops of `serve`

@@ -87,7 +87,7 @@ pub(super) async fn wait(place: &Place, known: &Known, within: Duration, talk: &
     let (installations, found) = loop {
         let (facts, _) = known.client.app().await.context("waiting for the installation")?;
         let installations = known.client.installations().await.context("waiting for the installation")?;
-        let found = lacks(&facts, &installations, &scopes, &web, place.standing.needs_a_hook());
+        let found = lacks(&facts, &installations, &scopes, &web, place.hook_url().is_some());
         let open: Vec<&Lack> = found.iter().filter(|lack| lack.may_come()).collect();
         if open.is_empty() {
             progress.clear();

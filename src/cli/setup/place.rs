@@ -34,7 +34,8 @@ pub(super) struct Place {
 impl Place {
     /// Where GitHub is to deliver.
     pub(super) fn hook_url(&self) -> Option<String> {
-        self.public_url.as_ref().map(|url| self.standing.hook_url(url))
+        let reached = self.public_url.as_ref().map(|url| self.standing.hook_url(url));
+        reached.or_else(|| self.standing.hook_to_nowhere().map(str::to_owned))
     }
 }
 
@@ -61,6 +62,13 @@ pub(super) async fn ask(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow::R
         return Err(WrongUse(why).into());
     }
     let public_url = if standing.needs_a_hook() { Some(reachable(&standing, args, talk).await?) } else { None };
+    if public_url.is_none() && args.url.is_some() {
+        let why = match standing.hook_to_nowhere() {
+            Some(_) => "intake.mode is pull",
+            None => "no pool makes runners for jobs, since all of them are persistent (nb)",
+        };
+        talk.tell(&format!("note: --url is not used: {why}, so GitHub need not reach this machine"));
+    }
     Ok(Place { standing, public_url, org_url, account })
 }
 

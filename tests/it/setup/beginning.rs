@@ -182,3 +182,31 @@ async fn what_github_gives_once_is_kept_before_an_interruption_is_heard() {
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.err.contains("an earlier setup came as far as the key"), "{done:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pulled_needs_no_address_and_a_hook_that_leads_nowhere() {
+    let way = Way::begin().await;
+    let text = way.config("acme");
+    let (before, rest) = text.split_once("intake:\n").unwrap();
+    let after = rest.split_once("security:").unwrap().1;
+    way.write(&format!("{before}intake: pull\nsecurity:{after}"));
+    let mut setup = way.start(&[]);
+    let page = make(&way, &mut setup).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let to_install = behind(&page.text, "id=\"to-install\" href=\"");
+    setup.says("Install the App").await;
+    assert_eq!(post(&to_install, &[("account", "acme"), ("which", "all")]).await.status, 200);
+    let (code, said) = setup.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    way.asked_rightly();
+    // GitHub writes a log of what it tries to deliver there.
+    let app = way.github.app().unwrap();
+    assert_eq!(app.events, ["workflow_job"]);
+    way.github.webhooks_settled(Duration::from_secs(60)).await.unwrap();
+    let log = way.github.deliveries();
+    assert!(log.iter().all(|it| it.url == "https://runnerfleet.invalid/webhook" && !it.ok()), "{log:?}");
+    assert!(log.iter().any(|it| it.event == "ping"), "{log:?}");
+    assert!(!way.path("secrets/webhook-secret").exists());
+    let check = way.run(&["config", "check"]).await;
+    assert_eq!(check.code, Some(0), "{check:?}");
+}
