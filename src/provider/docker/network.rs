@@ -59,6 +59,12 @@ impl Names {
     }
 }
 
+/// So often another manager is waited for that makes the shared network in this moment.
+const SHARED_TRIES: u32 = 30;
+
+/// Between two looks.
+const SHARED_PAUSE: Duration = Duration::from_millis(100);
+
 impl Docker {
     /// Makes the shared network, or checks the one that is there.
     pub(super) async fn ensure_isolated(&self) -> Result<(), ProviderError> {
@@ -66,16 +72,27 @@ impl Docker {
         if let Some(found) = self.network(&name).await? {
             return self.check(&name, &found, None);
         }
-        match self.make_network(&name, self.names.bridge(), None).await {
-            Ok(()) => {
-                info!("made network `{name}`");
-                Ok(())
-            }
+        let mut tries = 1;
+        loop {
+            let failure = match self.make_network(&name, self.names.bridge(), None).await {
+                Ok(()) => {
+                    info!("made network `{name}`");
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
             // Another manager was faster: bridge names are unique, so only one of two can succeed.
-            Err(failure) => match self.network(&name).await? {
-                Some(found) => self.check(&name, &found, None),
-                None => Err(failure.into()),
-            },
+            if let Some(found) = self.network(&name).await? {
+                return self.check(&name, &found, None);
+            }
+            // The engine takes the name first, and lists the network a moment later, or never, where it could not be made.
+            match failure {
+                Failure::Answer { message, .. } if message.contains("same bridge name") && tries < SHARED_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(SHARED_PAUSE).await;
+                }
+                failure => return Err(failure.into()),
+            }
         }
     }
 
