@@ -106,7 +106,7 @@ fn github(file: &File, built: &[Built], mode: IntakeMode, reading: &mut Reading<
     let auth = auth(&github.auth, reading);
     let poll_deliveries = poll_deliveries(file, mode, auth.as_ref(), reading);
     let poll_runners = positive(&github.poll.runners, reading);
-    if let Some(GitHubAuth::Token(_)) = auth {
+    if let (Some(GitHubAuth::Token(_)), false) = (&auth, reading.is_forgiving()) {
         for spot in built.iter().filter_map(|pool| pool.create_group.as_ref()) {
             let hint = "use a GitHub App (github.auth.app), or make the group yourself";
             reading.problem(spot, "needs an App: a personal token cannot tell which repositories are meant", hint);
@@ -166,7 +166,10 @@ fn poll_deliveries(
             "leave it out, or write a time",
         );
     }
-    if let (true, Some(GitHubAuth::Token(_)), Field::Good(mode)) = (pulls, auth, &file.intake.0.mode) {
+    // Before the App is made a token stands for it.
+    if let (true, Some(GitHubAuth::Token(_)), Field::Good(mode)) = (pulls, auth, &file.intake.0.mode)
+        && !reading.is_forgiving()
+    {
         let message = "only a GitHub App has a log of deliveries that can be read, and `github.auth` has a token";
         reading.problem(&mode.spot, message, "give `github.auth.app`, or have GitHub deliver (`mode: webhook`)");
     }
