@@ -222,6 +222,8 @@ proptest! {
                 }
             }
         }
-        prop_assert!(!slots.is_empty());
+        // A machine that sleeps each time may miss a window of a minute for a whole year.
+        let sleeps_each_time = fates.iter().all(|(kind, _)| *kind == 0);
+        prop_assert!(sleeps_each_time || !slots.is_empty());
     }
 }
