@@ -142,7 +142,7 @@ fn text(config: &Config) -> String {
         }
     };
     queue["visibility_timeout"] = json!(seconds(config.store.visibility_timeout));
-    let file = json!({
+    let mut file = json!({
         "version": 1,
         "runners_defaults": {
             "org_url": "https://github.com/acme",
@@ -166,5 +166,8 @@ fn text(config: &Config) -> String {
         "limits": { "disk_free_min": "0m", "max_runners": config.limits.max_runners },
         "security": { "instance": config.instance },
     });
+    if let Some(url) = &config.docker.url {
+        file["hosts"][0]["docker"] = json!(url);
+    }
     serde_json::to_string_pretty(&file).unwrap()
 }
