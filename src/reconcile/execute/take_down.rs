@@ -41,15 +41,12 @@ impl Executor {
         };
         let id = id.filter(|_| now.is_some());
         let lives = now.is_some_and(|container| container.status == ContainerStatus::Running);
-        if lives
-            && !force
-            && let (Some(_), Some(id)) = (self.memory.bar(&runner.scope), &id)
-        {
-            self.end_without_github(&runner, id, failed, cause).await
-        } else if lives && !force {
-            self.end_if_idle(&runner, id.as_ref(), failed, cause).await
-        } else {
-            self.end(&runner, id.as_ref(), failed, cause).await
+        match id.as_ref().filter(|_| lives && !force) {
+            Some(id) if self.memory.bar(&runner.scope).is_some() => {
+                self.end_without_github(&runner, id, failed, cause).await
+            }
+            Some(id) => self.end_if_idle(&runner, id, failed, cause).await,
+            None => self.end(&runner, id.as_ref(), failed, cause).await,
         }
     }
 
@@ -57,26 +54,21 @@ impl Executor {
     async fn end_if_idle(
         &self,
         runner: &Runner,
-        id: Option<&ContainerId>,
+        id: &ContainerId,
         failed: bool,
         cause: &str,
     ) -> Result<Outcome, ExecuteError> {
-        let name = &runner.name;
-        let runs_a_job = async || match id {
-            Some(id) => self.provider.runs_a_job(id).await,
-            None => Ok(false),
-        };
-        if runs_a_job().await? {
-            self.is_busy(name, "a job's process is in its container").await?;
+        if self.provider.runs_a_job(id).await? {
+            self.is_busy(&runner.name, "a job's process is in its container").await?;
             return Ok(Outcome::NotDone);
         }
-        let Some(id) = id.filter(|_| runner.registration == RegistrationHold::Unknown) else {
+        if runner.registration != RegistrationHold::Unknown {
             return self.end_once_released(runner, id, failed, cause).await;
-        };
+        }
         // Its agent registers itself, perhaps in the moment after GitHub was asked for its name in vain: it stands still
         // meanwhile. Without that a program that is slow here removes a container with a job in it.
         self.provider.pause(id).await?;
-        let ended = self.end_once_released(runner, Some(id), failed, cause).await;
+        let ended = self.end_once_released(runner, id, failed, cause).await;
         if !matches!(ended, Ok(Outcome::Done)) {
             self.provider.unpause(id).await?;
         }
@@ -87,15 +79,11 @@ impl Executor {
     async fn end_once_released(
         &self,
         runner: &Runner,
-        id: Option<&ContainerId>,
+        id: &ContainerId,
         failed: bool,
         cause: &str,
     ) -> Result<Outcome, ExecuteError> {
         let name = &runner.name;
-        let runs_a_job = async || match id {
-            Some(id) => self.provider.runs_a_job(id).await,
-            None => Ok(false),
-        };
         match self.release(runner).await? {
             Registration::Gone => {}
             Registration::Busy(message) => {
@@ -110,20 +98,15 @@ impl Executor {
                 .then(|| Runner { registration: RegistrationHold::Gone, ..row.clone() })
         })
         .await?;
-        if runs_a_job().await? {
+        if self.provider.runs_a_job(id).await? {
             // It got a job between the look and the deletion. The job goes on; its container ends with it.
             self.is_busy(name, "a job began while its registration was deleted").await?;
             return Ok(Outcome::NotDone);
         }
         // Why it never came online, or never got a job, may be in its words.
-        let evidence = match id {
-            Some(id) if failed => self.provider.evidence(id).await?,
-            _ => None,
-        };
+        let evidence = if failed { self.provider.evidence(id).await? } else { None };
         self.note_end(name, failed, cause, evidence).await?;
-        if let Some(id) = id {
-            self.provider.remove(id).await?;
-        }
+        self.provider.remove(id).await?;
         self.close(name, cause).await
     }
 
@@ -312,7 +295,9 @@ impl Executor {
             let busy = self.provider.runs_a_job(id).await;
             if !matches!((&may_go, &busy), (Ok(true), Ok(false))) {
                 self.provider.unpause(id).await?;
-                return if may_go? && !busy? { Ok(Outcome::NotDone) } else { stays() };
+                may_go?;
+                busy?;
+                return stays();
             }
         }
         self.provider.remove(id).await?;
