@@ -6,7 +6,7 @@
 use super::Draft;
 use super::naming::fnv;
 use crate::config::Pool;
-use crate::model::{PoolName, Runner, StateName, after, age};
+use crate::model::{PoolName, RegistrationStatus, Runner, RunnerName, StateName, after, age};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -27,8 +27,12 @@ const AWAY_LONGEST: Duration = Duration::from_secs(10);
 /// What is older than this says nothing about now; the longest wait is reached within it.
 const AWAY_COUNTS: Duration = Duration::from_secs(60);
 
-/// After so many failures in a row, one runner at a time is tried until one takes a job.
+/// After so many failures in a row, one runner at a time is tried until one takes a job, or waits for one in peace.
 pub(super) const PROBE_FROM: u32 = 3;
+
+/// An agent that is online so long after its start shows as much as a job would: whatever is counted here comes before that.
+/// Without it the second spare of a pool that nobody needs just now was never made.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// How a pool has been doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,24 +45,24 @@ pub(super) struct Failures {
     pub(super) last: String,
 }
 
-/// Counts back from the latest ended runner of a pool to the last one that took a job.
+/// Counts back from the latest ended runner of a pool to the last one that took a job, or waits for one in peace.
 pub(super) fn failures(draft: &Draft<'_>, pool: &Pool) -> Failures {
     let granted = draft.world.granted.get(&pool.scope.account().to_lowercase()).copied();
     let pool = &pool.name;
-    let mut ended: Vec<&Runner> = draft
+    let mut shown: Vec<&Runner> = draft
         .world
         .runners
         .values()
         .map(AsRef::as_ref)
         .filter(|runner| runner.pool == *pool && !runner.blameless)
-        .filter(|runner| took_a_job(draft, runner) || failure(runner).is_some())
+        .filter(|runner| is_good(draft, runner) || failure(runner).is_some())
         .collect();
-    ended.sort_by_key(|runner| (failure(runner).map_or(runner.state.since, |(at, _)| at), &runner.name));
+    shown.sort_by_key(|runner| (failure(runner).map_or(runner.state.since, |(at, _)| at), &runner.name));
     let mut found = Failures::default();
     let mut latest = None;
     let mut wave_began = Timestamp::MAX;
-    for runner in ended.into_iter().rev() {
-        if took_a_job(draft, runner) {
+    for runner in shown.into_iter().rev() {
+        if is_good(draft, runner) {
             break;
         }
         let Some((at, cause)) = failure(runner) else { continue };
@@ -142,6 +146,30 @@ fn doubled(first: Duration, longest: Duration, name: &str, count: u32) -> Durati
 /// Whether GitHub ever gave it a job: then it was a good runner, however it ended.
 fn took_a_job(draft: &Draft<'_>, runner: &Runner) -> bool {
     runner.job.is_some() || draft.ran.contains_key(&runner.name)
+}
+
+fn is_good(draft: &Draft<'_>, runner: &Runner) -> bool {
+    took_a_job(draft, runner) || waits_in_peace(draft, runner)
+}
+
+/// Whether it has been up for a while, and GitHub still sees its agent online.
+fn waits_in_peace(draft: &Draft<'_>, runner: &Runner) -> bool {
+    runner.state.name == StateName::Started
+        && draft
+            .listing(&runner.scope)
+            .filter(|listing| listing.at >= peace_shows_at(runner))
+            .and_then(|listing| listing.runners.get(&runner.name))
+            .is_some_and(|listed| listed.registration.status == RegistrationStatus::Online)
+}
+
+fn peace_shows_at(runner: &Runner) -> Timestamp {
+    after(runner.state.since, STEADY)
+}
+
+/// The runner that shows whether the pool works again, and when it does at the latest, if it has started.
+pub(super) fn probe<'a>(draft: &Draft<'a>, pool: &Pool) -> Option<(&'a RunnerName, Option<Timestamp>)> {
+    let runner = draft.supply.get(&pool.name)?.iter().find(|runner| !waits_in_peace(draft, runner))?;
+    Some((&runner.name, (runner.state.name == StateName::Started).then(|| peace_shows_at(runner))))
 }
 
 /// When and why it failed: an operation on it failed, or it ended by itself before any job.

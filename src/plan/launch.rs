@@ -194,7 +194,7 @@ struct Room {
 }
 
 impl Room {
-    fn of(draft: &Draft<'_>) -> Self {
+    fn of(draft: &mut Draft<'_>) -> Self {
         let mut room = Self {
             live: BTreeMap::new(),
             fleet: 0,
@@ -222,9 +222,12 @@ impl Room {
         for pool in &draft.config.pools {
             let failures = backoff::failures(draft, pool);
             if failures.count >= backoff::PROBE_FROM
-                && let Some(runner) = draft.supply.get(&pool.name).and_then(|supply| supply.first())
+                && let Some((runner, shows_at)) = backoff::probe(draft, pool)
             {
-                room.probes.insert(pool.name.clone(), runner.name.clone());
+                room.probes.insert(pool.name.clone(), runner.clone());
+                if let Some(shows_at) = shows_at {
+                    draft.look_at(shows_at);
+                }
             }
             room.failures.insert(pool.name.clone(), failures);
         }

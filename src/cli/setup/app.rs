@@ -31,7 +31,7 @@ pub(super) struct Known {
     /// The secrets are in their file, and nowhere else.
     pub(super) secrets_moved: bool,
     /// Open until the end, for whoever loads the last page again.
-    _pages: Option<Open>,
+    pub(super) pages: Option<Open>,
 }
 
 /// An App that is not to be made, and its key.
@@ -159,7 +159,7 @@ async fn go_on(place: &Place, found: Found, args: &SetupArgs, talk: &Talk) -> an
         secret_to_set: None,
         is_fresh: found.is_fresh,
         secrets_moved: false,
-        _pages: None,
+        pages: None,
     };
     if standing.needs_a_hook() {
         known.secret_to_set = keep_secret(place, args, known.is_fresh, talk).await?;
@@ -342,7 +342,7 @@ async fn make(place: &Place, args: &SetupArgs, talk: &Talk) -> anyhow::Result<Kn
                         let (known, wrote) = kept?;
                         talk.tell(&format!("GitHub made the App `{}` (client id {})", known.facts.slug, known.issuer));
                         tell_written(&wrote, talk);
-                        return Ok(Known { _pages: Some(open), ..known });
+                        return Ok(Known { pages: Some(open), ..known });
                     }
                     Err(error) => {
                         let why = no_app(&error, &wanted);
@@ -400,7 +400,7 @@ fn keep(place: &Place, made: NewApp) -> anyhow::Result<(Known, Vec<PathBuf>)> {
         secret_to_set: None,
         is_fresh: true,
         secrets_moved: false,
-        _pages: None,
+        pages: None,
     };
     let mut wrote = vec![path];
     if standing.needs_a_hook() {

@@ -14,7 +14,9 @@ use super::times::duration;
 use super::{complain, load, say};
 use crate::config::Config;
 use crate::setup::manifest::default_name;
+use app::Known;
 use clap::Args;
+use place::Place;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -108,8 +110,25 @@ async fn conversation(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow::Res
         return rotate::key(path, file.as_deref(), talk).await;
     }
     let place = place::ask(path, args, talk).await?;
-    let Some(known) = app::find_or_make(&place, args, talk).await? else { return Ok(ExitCode::from(1)) };
-    if !save::references(&place, &known, talk)? {
+    let Some(mut known) = app::find_or_make(&place, args, talk).await? else { return Ok(ExitCode::from(1)) };
+    let pages = known.pages.take();
+    let done = with_app(path, args, talk, &place, &known).await;
+    if let Some(pages) = pages {
+        // However it ended, the person in the browser sees what became of the App.
+        pages.close().await;
+    }
+    done
+}
+
+/// What is left once there is an App: the configuration that names it, its installation, its deliveries.
+async fn with_app(
+    path: &Path,
+    args: &SetupArgs,
+    talk: &Talk,
+    place: &Place,
+    known: &Known,
+) -> anyhow::Result<ExitCode> {
+    if !save::references(place, known, talk)? {
         return Ok(ExitCode::from(1));
     }
     // As `serve` will read it.
@@ -121,9 +140,9 @@ async fn conversation(path: &Path, args: &SetupArgs, talk: &Talk) -> anyhow::Res
         }
     };
     if place.standing.needs_a_hook() {
-        installed::hook(&place, &known, &config, args, talk).await?;
+        installed::hook(place, known, &config, args, talk).await?;
     }
-    if !installed::wait(&place, &known, args.wait, talk).await? {
+    if !installed::wait(place, known, args.wait, talk).await? {
         return Ok(ExitCode::from(1));
     }
     if place.standing.needs_a_hook() {

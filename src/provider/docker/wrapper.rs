@@ -2,7 +2,8 @@
 //!
 //! The shell reads one line, gives it to the one process that needs it, and becomes the command. Everything variable
 //! arrives as an argument and is only ever expanded inside double quotes: no text of a configuration is read as shell.
-//! Only builtins are used, so that any image with `/bin/sh` will do.
+//! Only builtins are needed, so that any image with `/bin/sh` will do; where there is a `sleep`, the wait for the credential has
+//! an end.
 
 use crate::model::RunnerName;
 use crate::provider::StartCommand;
@@ -11,13 +12,33 @@ use crate::provider::StartCommand;
 /// and hand-over, or handed nothing over. Half a credential is never used.
 pub const NO_CREDENTIAL: i64 = 64;
 
+/// How many times [`PAUSE_SECS`] the shell waits for its line: two minutes, far beyond the slowest hand-over, which comes
+/// with the engine's answer to the start. An engine that is killed between the start of a container and its own note of it
+/// forgets the container, and standard input stays open: without an end the shell would wait until the machine restarts.
+const PAUSES: u32 = 24;
+
+/// A part of the wait. The last one may outlive it: nobody but the watch knows its number.
+const PAUSE_SECS: u32 = 5;
+
 /// Reads the line. The variable is unset first: one of that name in the image's environment would come exported, and
-/// carry the credential to every child.
+/// carry the credential to every child. The watch is ended by a signal that it cannot miss, before the command begins: later it
+/// would end the agent.
 const READ: &str = r#"unset credential
+trap 'echo "runnerfleet: no credential arrived in time" >&2; exit 64' TERM
+(
+  while [ "$pauses" -gt 0 ]; do
+    sleep "$pause" || exit
+    pauses=$((pauses - 1))
+  done
+  kill "$$"
+) </dev/null >/dev/null 2>&1 &
 if ! IFS= read -r credential || [ -z "$credential" ]; then
   echo 'runnerfleet: no credential arrived on standard input' >&2
   exit 64
 fi
+kill -KILL "$!" 2>/dev/null
+trap - TERM
+unset pauses pause
 "#;
 
 /// `$@` is the command.
@@ -75,14 +96,19 @@ exec "$@" </dev/null
 
 /// Entrypoint and arguments of a container that starts this way.
 pub(super) fn command(start: &StartCommand, runner: &RunnerName) -> (Vec<String>, Vec<String>) {
+    waiting(start, runner, PAUSES, PAUSE_SECS)
+}
+
+fn waiting(start: &StartCommand, runner: &RunnerName, pauses: u32, pause: u32) -> (Vec<String>, Vec<String>) {
     let shell = |script: String| vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "runnerfleet".to_owned()];
+    let read = format!("pauses={pauses} pause={pause}\n{READ}");
     match start {
-        StartCommand::Jit { command } => (shell(format!("{READ}{JIT}")), command.clone()),
+        StartCommand::Jit { command } => (shell(format!("{read}{JIT}")), command.clone()),
         StartCommand::Register { command, url, labels, group, work_dir }
         | StartCommand::Keep { command, url, labels, group, work_dir } => {
             let script = match start {
                 StartCommand::Keep { .. } => KEEP.to_owned(),
-                StartCommand::Jit { .. } | StartCommand::Register { .. } => format!("{READ}{REGISTER}"),
+                StartCommand::Jit { .. } | StartCommand::Register { .. } => format!("{read}{REGISTER}"),
             };
             let mut arguments = vec![
                 url.clone(),
@@ -151,6 +177,41 @@ mod tests {
             assert_eq!(text(&output.stdout), "");
             assert!(text(&output.stderr).contains("no credential arrived"));
         }
+    }
+
+    #[test]
+    fn a_line_that_never_comes_is_not_waited_for_for_ever() {
+        let start = StartCommand::Jit { command: vec!["/bin/echo".to_owned(), "ran".to_owned()] };
+        let (entrypoint, arguments) = waiting(&start, &RunnerName::new("r"), 2, 0);
+        let mut command = Command::new(&entrypoint[0]);
+        command
+            .args(&entrypoint[1..])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Open until the end, as that of a container whose engine forgot it.
+        let open = child.stdin.take();
+        let output = child.wait_with_output().unwrap();
+        drop(open);
+        assert_eq!(output.status.code().map(i64::from), Some(NO_CREDENTIAL));
+        assert_eq!(text(&output.stdout), "");
+        assert!(text(&output.stderr).contains("no credential arrived in time"), "{}", text(&output.stderr));
+    }
+
+    #[test]
+    fn the_watch_is_over_before_the_command_begins() {
+        // The shell that became the command has no child but, for a moment, a pause.
+        let show = r#"trap 'echo ended by the watch' TERM; sleep 2; echo "${pauses-none} ${pause-none}""#;
+        let start = StartCommand::Jit { command: ["/bin/sh", "-c", show].map(str::to_owned).to_vec() };
+        let (entrypoint, arguments) = waiting(&start, &RunnerName::new("r"), 1, 1);
+        let mut command = Command::new(&entrypoint[0]);
+        command.args(&entrypoint[1..]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"AABB\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "none none\n"));
     }
 
     #[test]

@@ -16,7 +16,8 @@ impl Terminal {
         let page = way.path(name);
         let like = way.command(&[]);
         let mut command = Command::new("script");
-        command.args(["-qefc", &format!("'{PROGRAM}' setup --no-browser --port 0")]).arg(&page);
+        // `exec`: a shell around it would be interrupted as well, and some shells end with a code of their own then.
+        command.args(["-qefc", &format!("exec '{PROGRAM}' setup --no-browser --port 0")]).arg(&page);
         command.current_dir(way.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         for (key, value) in like.as_std().get_envs() {
