@@ -8,14 +8,14 @@ use super::error::{Error, message, refusal};
 use super::line::{Endpoint, Line, Payer, Repeat, Request};
 use super::transport::Answer;
 use crate::config::{self, GitHubAuth};
-use crate::model::{Scope, after};
+use crate::model::{Scope, after, age};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// GitHub allows 10 minutes; one less leaves room for a clock that is a little ahead.
@@ -23,6 +23,10 @@ const JWT_LIFE_SECS: i64 = 9 * 60;
 
 /// GitHub's advice: dated back, for clocks that are a little ahead.
 const JWT_BACKDATED_SECS: i64 = 60;
+
+/// How long a JWT is used again: signing takes about a millisecond, and GitHub's log of deliveries may be read every few seconds.
+/// At the end of it as much of its life is left as any request may take.
+const JWT_REUSED: Duration = Duration::from_secs(4 * 60);
 
 /// A token with less than this left is renewed: no request that starts with it can outlive it.
 const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
@@ -63,6 +67,8 @@ pub(super) enum Identity {
 pub(super) struct App {
     issuer: String,
     key: EncodingKey,
+    /// The latest JWT, and when it was signed.
+    signed: Mutex<Option<(Timestamp, SecretString)>>,
     configured: Option<u64>,
     /// The App's number, once GitHub told it.
     number: OnceLock<u64>,
@@ -218,9 +224,10 @@ impl App {
             unfit("it is no RSA key in PEM (`-----BEGIN RSA PRIVATE KEY-----` …), as GitHub gives it out".to_owned())
         })?;
         let (installations, tokens) = (Cache::new(), Cache::new());
-        let app = Self { issuer: issuer.to_owned(), key, configured, number: OnceLock::new(), installations, tokens };
+        let (issuer, signed, number) = (issuer.to_owned(), Mutex::new(None), OnceLock::new());
+        let app = Self { issuer, key, signed, configured, number, installations, tokens };
         // The key's numbers are only looked at when it signs.
-        app.jwt(Line::now()).map(|_| app)
+        app.sign(Line::now()).map(|_| app)
     }
 
     /// GitHub told the App's number: it never changes.
@@ -232,8 +239,26 @@ impl App {
         self.number.get().copied()
     }
 
-    /// A JWT, made for each use: signing takes about a millisecond and is needed about once an hour for each account.
-    pub(super) fn jwt(&self, now: Timestamp) -> Result<SecretString, Error> {
+    /// The JWT of this moment. True: it served before.
+    fn jwt(&self, now: Timestamp) -> Result<(SecretString, bool), Error> {
+        let mut signed = self.signed();
+        if let Some((at, jwt)) = signed.as_ref()
+            && *at <= now
+            && age(now, *at) < JWT_REUSED
+        {
+            return Ok((jwt.clone(), true));
+        }
+        let jwt = self.sign(now)?;
+        *signed = Some((now, jwt.clone()));
+        Ok((jwt, false))
+    }
+
+    fn signed(&self) -> MutexGuard<'_, Option<(Timestamp, SecretString)>> {
+        // Nothing can break while it is held.
+        self.signed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sign(&self, now: Timestamp) -> Result<SecretString, Error> {
         let claims = Claims {
             iat: now.as_second() - JWT_BACKDATED_SECS,
             exp: now.as_second() + JWT_LIFE_SECS,
@@ -244,9 +269,22 @@ impl App {
             .map_err(|error| Error::Credentials(format!("the App's private key does not sign: {error}")))
     }
 
-    /// Sends a request as the App itself.
+    /// Sends a request as the App itself. A JWT that served before and is refused now (a clock was set right in between) is
+    /// replaced at once.
     pub(super) async fn ask(&self, line: &Line, request: &Request) -> Result<Answer, Error> {
-        line.ask(request, &Payer::App, &self.jwt(Line::now())?).await
+        let mut replaced = false;
+        loop {
+            let (jwt, served_before) = self.jwt(Line::now())?;
+            let answer = line.ask(request, &Payer::App, &jwt).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            *self.signed() = None;
+            if replaced || !served_before {
+                return Ok(answer);
+            }
+            replaced = true;
+        }
     }
 
     /// Whether a token for runners of the scope is at hand, so that the App itself need not be asked.

@@ -50,6 +50,22 @@ async fn the_app_signs_as_github_wants_it_and_asks_for_the_least() {
 }
 
 #[tokio::test]
+async fn a_jwt_that_served_and_is_refused_is_replaced_at_once() {
+    let server = Server::start().await;
+    let client = app(&server);
+    let (found, refused) = (Reply::json(200, &json!({ "id": 7, "slug": "fleet" })), Reply::message(401, "expired"));
+    server.on("GET /app", [found.clone(), refused.clone(), found, refused]);
+    client.app().await.unwrap();
+    client.app().await.unwrap();
+    assert_eq!(server.asked("GET /app").len(), 3);
+    // Twice in one call, and no third time; then one that never served, and no second time.
+    assert!(matches!(client.app().await, Err(Error::Credentials(_))));
+    assert_eq!(server.asked("GET /app").len(), 5);
+    assert!(matches!(client.app().await, Err(Error::Credentials(_))));
+    assert_eq!(server.asked("GET /app").len(), 6);
+}
+
+#[tokio::test]
 async fn each_use_has_a_token_of_its_own() {
     let server = Server::start().await;
     let client = app(&server);
