@@ -67,13 +67,20 @@ pub(super) enum Identity {
 pub(super) struct App {
     issuer: String,
     key: EncodingKey,
-    /// The latest JWT, and when it was signed.
-    signed: Mutex<Option<(Timestamp, SecretString)>>,
+    /// The latest JWT.
+    signed: Mutex<Option<Signed>>,
     configured: Option<u64>,
     /// The App's number, once GitHub told it.
     number: OnceLock<u64>,
     installations: Cache<String, Installation>,
     tokens: Cache<TokenKey, SecretString>,
+}
+
+struct Signed {
+    at: Timestamp,
+    jwt: SecretString,
+    /// A request went out with it.
+    served: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -227,7 +234,8 @@ impl App {
         let (issuer, signed, number) = (issuer.to_owned(), Mutex::new(None), OnceLock::new());
         let app = Self { issuer, key, signed, configured, number, installations, tokens };
         // The key's numbers are only looked at when it signs.
-        app.sign(Line::now()).map(|_| app)
+        *app.signed() = Some(app.sign(Line::now())?);
+        Ok(app)
     }
 
     /// GitHub told the App's number: it never changes.
@@ -242,30 +250,29 @@ impl App {
     /// The JWT of this moment. True: it served before.
     fn jwt(&self, now: Timestamp) -> Result<(SecretString, bool), Error> {
         let mut signed = self.signed();
-        if let Some((at, jwt)) = signed.as_ref()
-            && *at <= now
-            && age(now, *at) < JWT_REUSED
-        {
-            return Ok((jwt.clone(), true));
-        }
-        let jwt = self.sign(now)?;
-        *signed = Some((now, jwt.clone()));
-        Ok((jwt, false))
+        let kept = signed.take().filter(|kept| kept.at <= now && age(now, kept.at) < JWT_REUSED);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => self.sign(now)?,
+        };
+        let (jwt, served_before) = (kept.jwt.clone(), kept.served);
+        *signed = Some(Signed { served: true, ..kept });
+        Ok((jwt, served_before))
     }
 
-    fn signed(&self) -> MutexGuard<'_, Option<(Timestamp, SecretString)>> {
+    fn signed(&self) -> MutexGuard<'_, Option<Signed>> {
         // Nothing can break while it is held.
         self.signed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sign(&self, now: Timestamp) -> Result<SecretString, Error> {
+    fn sign(&self, now: Timestamp) -> Result<Signed, Error> {
         let claims = Claims {
             iat: now.as_second() - JWT_BACKDATED_SECS,
             exp: now.as_second() + JWT_LIFE_SECS,
             iss: &self.issuer,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key)
-            .map(SecretString::from)
+            .map(|jwt| Signed { at: now, jwt: SecretString::from(jwt), served: false })
             .map_err(|error| Error::Credentials(format!("the App's private key does not sign: {error}")))
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Seen {
     pub(super) after_last_fault: Duration,
     pub(super) gone_after: Duration,
     pub(super) left: Vec<String>,
-    /// The short play passes over what an engine forgot between the start of a container and its note of it: an open point
-    /// (docs/chaos.md) that comes about by chance, and no test may fail by chance.
+    /// The short play passes over what an engine forgot between the start of a container and its note of it (docs/chaos.md): it
+    /// ends by itself, but two minutes later.
     pub(super) passes_over_forgotten: bool,
     /// Processes of the engine's own that it forgot when it was killed.
     pub(super) empty_shims: usize,
