@@ -44,3 +44,17 @@ fn a_waiting_job_whose_end_nobody_told_does_not_stay() {
 fn a_clock_that_goes_back_makes_nobody_ask_without_a_pause() {
     holds(19);
 }
+
+/// Three failures in a row, and then no job: one spare was tried, came up, and the second was never made.
+#[test]
+fn a_spare_that_waits_in_peace_is_followed_by_the_next() {
+    holds(403);
+}
+
+/// A job's `queued` and its `completed`, both lost and both found in GitHub's log, went into the queue side by side: a runner was made
+/// for a job that was over.
+#[test]
+fn what_is_made_good_ends_before_it_begins() {
+    holds(65);
+    holds(1784);
+}
