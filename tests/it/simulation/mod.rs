@@ -37,8 +37,11 @@ fn keys() -> (String, String) {
         let mine = folder.join(format!("simulated-app.{}.pem", std::process::id()));
         let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&mine).arg("2048").output().unwrap();
         assert!(made.status.success(), "{made:?}");
-        // Whoever is last wins, with a whole file.
-        std::fs::rename(&mine, &finished).unwrap();
+        // Whoever is first wins, with a whole file: a test that has read it must find the same key again.
+        if let Err(error) = std::fs::hard_link(&mine, &finished) {
+            assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists, "{error}");
+        }
+        std::fs::remove_file(&mine).unwrap();
     }
     let public = Command::new("openssl").args(["rsa", "-pubout", "-in"]).arg(&finished).output().unwrap();
     assert!(public.status.success(), "{public:?}");
