@@ -9,11 +9,18 @@ use serde::Serialize;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often is told how far it is.
 const TELL: Duration = Duration::from_secs(10);
+
+/// How often is looked whether a run still comes to an end.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A run of a second or two that is not over after so long goes round in a circle in which no simulated time passes.
+const STUCK: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
@@ -88,8 +95,10 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let mut summary = Summary::default();
     let mut hash = 0_u64;
     let (tell, told) = mpsc::channel::<Result<Outcome, String>>();
+    let threads = threads.min(usize::try_from(runs).unwrap_or(usize::MAX));
+    let playing: Vec<Mutex<Option<(u64, Instant)>>> = (0..threads).map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| -> anyhow::Result<()> {
-        for _ in 0..threads.min(usize::try_from(runs).unwrap_or(usize::MAX)) {
+        for mine in &playing {
             let (tell, next, stop, options) = (tell.clone(), &next, &stop, &options);
             scope.spawn(move || {
                 loop {
@@ -98,7 +107,11 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
                     if number >= runs || late || stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    if tell.send(trial::run(from + number, options)).is_err() {
+                    let seed = from + number;
+                    note(mine, Some((seed, Instant::now())));
+                    let outcome = trial::run(seed, options);
+                    note(mine, None);
+                    if tell.send(outcome).is_err() {
                         return;
                     }
                 }
@@ -106,7 +119,19 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         }
         drop(tell);
         let mut shown = Instant::now();
-        for outcome in told {
+        loop {
+            if let Some(seed) = stuck(&playing, Instant::now()) {
+                summary.seconds = began.elapsed().as_secs();
+                summary.fail(seed, format!("it is not over after {} s", STUCK.as_secs()), String::new(), 0, args);
+                tell_summary(args.output, &summary)?;
+                // Its thread cannot be ended in any other way.
+                std::process::exit(1);
+            }
+            let outcome = match told.recv_timeout(LOOK) {
+                Ok(outcome) => outcome,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let outcome = outcome.map_err(|why| anyhow!(why)).context("a run could not begin")?;
             summary.add(&outcome, args);
             hash ^= outcome.hash.rotate_left(u32::try_from(outcome.seed % 64).unwrap_or(0));
@@ -139,19 +164,28 @@ impl Summary {
         self.most_calls_in_an_hour = self.most_calls_in_an_hour.max(outcome.figures.busiest_hour);
         self.simulated_hours += outcome.lasted.as_secs() / 3600;
         if let Some(violation) = &outcome.violation {
-            let calm = if args.calm { " --calm" } else { "" };
-            let lost = if args.no_recovery { " --no-recovery" } else { "" };
-            let failed = Failed {
-                seed: outcome.seed,
-                violation: violation.clone(),
-                weather: outcome.weather.clone(),
-                managers: outcome.managers,
-                replay: format!("runnerfleet simulate --seed {} --trace{calm}{lost}", outcome.seed),
-            };
-            complain(&format!("seed {} failed {violation}\n  {}", failed.seed, failed.replay));
-            self.failed.push(failed);
+            self.fail(outcome.seed, violation.clone(), outcome.weather.clone(), outcome.managers, args);
         }
     }
+
+    fn fail(&mut self, seed: u64, violation: String, weather: String, managers: usize, args: &SimulateArgs) {
+        let calm = if args.calm { " --calm" } else { "" };
+        let lost = if args.no_recovery { " --no-recovery" } else { "" };
+        let replay = format!("runnerfleet simulate --seed {seed} --trace{calm}{lost}");
+        complain(&format!("seed {seed} failed {violation}\n  {replay}"));
+        self.failed.push(Failed { seed, violation, weather, managers, replay });
+    }
+}
+
+/// What a thread plays now.
+fn note(mine: &Mutex<Option<(u64, Instant)>>, what: Option<(u64, Instant)>) {
+    *mine.lock().unwrap_or_else(PoisonError::into_inner) = what;
+}
+
+/// The number of a run that has gone on for too long.
+fn stuck(playing: &[Mutex<Option<(u64, Instant)>>], now: Instant) -> Option<u64> {
+    let looks = playing.iter().filter_map(|one| *one.lock().unwrap_or_else(PoisonError::into_inner));
+    looks.filter(|(_, since)| now.duration_since(*since) >= STUCK).map(|(seed, _)| seed).min()
 }
 
 fn tell_summary(output: Output, summary: &Summary) -> anyhow::Result<()> {
@@ -178,5 +212,20 @@ fn tell_summary(output: Output, summary: &Summary) -> anyhow::Result<()> {
                 summary.hash
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_does_not_end_is_told() {
+        let began = Instant::now();
+        let playing = [Mutex::new(None), Mutex::new(Some((7, began))), Mutex::new(Some((9, began + STUCK)))];
+        assert_eq!(stuck(&playing, began + STUCK.saturating_sub(LOOK)), None);
+        assert_eq!(stuck(&playing, began + STUCK), Some(7));
+        note(&playing[1], None);
+        assert_eq!(stuck(&playing, began + STUCK), None);
     }
 }

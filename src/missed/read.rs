@@ -327,13 +327,13 @@ impl Reader {
     async fn push(&self, mut events: Vec<(u64, Box<QueuedEvent>)>) -> Result<u64, Trouble> {
         events.sort_by_key(|(id, _)| *id);
         let (demand, ends): (Vec<_>, Vec<_>) =
-            events.into_iter().map(|(_, event)| event).partition(|event| is_demand(&event.event.action));
+            events.into_iter().map(|(_, event)| *event).partition(|event| is_demand(&event.event.action));
         Ok(self.push_side_by_side(ends).await? + self.push_side_by_side(demand).await?)
     }
 
-    async fn push_side_by_side(&self, events: Vec<Box<QueuedEvent>>) -> Result<u64, Trouble> {
+    async fn push_side_by_side(&self, events: Vec<QueuedEvent>) -> Result<u64, Trouble> {
         let queue = self.parts.queue.as_ref();
-        let mut pushes = stream::iter(events).map(|event| queue.push(*event)).buffered(PUSHES_AT_ONCE);
+        let mut pushes = stream::iter(events).map(|event| queue.push(event)).buffered(PUSHES_AT_ONCE);
         let mut new = 0;
         while let Some(pushed) = pushes.next().await {
             new += u64::from(pushed? == Pushed::New);
