@@ -129,11 +129,16 @@ mod tests {
     use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
-    use std::process::{Command, Output, Stdio};
+    use std::process::{Child, Command, Output, Stdio};
 
     fn run(start: &StartCommand, runner: &str, input: &str, env: &[(&str, &str)]) -> Output {
-        let (entrypoint, arguments) = command(start, &RunnerName::new(runner));
-        let mut child = Command::new(&entrypoint[0])
+        let mut child = spawn(command(start, &RunnerName::new(runner)), env);
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn spawn((entrypoint, arguments): (Vec<String>, Vec<String>), env: &[(&str, &str)]) -> Child {
+        Command::new(&entrypoint[0])
             .args(&entrypoint[1..])
             .args(arguments)
             .envs(env.iter().copied())
@@ -141,9 +146,7 @@ mod tests {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+            .unwrap()
     }
 
     fn script(folder: &Path, name: &str, text: &str) -> String {
@@ -182,15 +185,7 @@ mod tests {
     #[test]
     fn a_line_that_never_comes_is_not_waited_for_for_ever() {
         let start = StartCommand::Jit { command: vec!["/bin/echo".to_owned(), "ran".to_owned()] };
-        let (entrypoint, arguments) = waiting(&start, &RunnerName::new("r"), 2, 0);
-        let mut command = Command::new(&entrypoint[0]);
-        command
-            .args(&entrypoint[1..])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(waiting(&start, &RunnerName::new("r"), 2, 0), &[]);
         // Open until the end, as that of a container whose engine forgot it.
         let open = child.stdin.take();
         let output = child.wait_with_output().unwrap();
@@ -205,10 +200,7 @@ mod tests {
         // The shell that became the command has no child but, for a moment, a pause.
         let show = r#"trap 'echo ended by the watch' TERM; sleep 2; echo "${pauses-none} ${pause-none}""#;
         let start = StartCommand::Jit { command: ["/bin/sh", "-c", show].map(str::to_owned).to_vec() };
-        let (entrypoint, arguments) = waiting(&start, &RunnerName::new("r"), 1, 1);
-        let mut command = Command::new(&entrypoint[0]);
-        command.args(&entrypoint[1..]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(waiting(&start, &RunnerName::new("r"), 1, 1), &[]);
         child.stdin.take().unwrap().write_all(b"AABB\n").unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "none none\n"));
